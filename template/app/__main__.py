@@ -1,0 +1,71 @@
+"""`python -m app`: the production server, with every safe setting in one place."""
+
+import contextlib
+import socket
+import sys
+from copy import deepcopy
+from typing import Any
+
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG
+from uvicorn.supervisors import Multiprocess
+
+from app.settings import Settings, load_settings
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT, then close sockets with 1012 and end."""
+    settings = load_settings()
+    config = server_config(settings)
+    server = uvicorn.Server(config)
+    listener = config.bind_socket()
+    drop_stalled_peers(listener, settings)
+    with contextlib.suppress(KeyboardInterrupt):
+        if settings.web_concurrency > 1:
+            Multiprocess(config, sockets=[listener]).run()
+            return
+        server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)
+
+
+def server_config(settings: Settings) -> uvicorn.Config:
+    """What uvicorn should do differently from its defaults."""
+    return uvicorn.Config(
+        "app.main:app",
+        host=settings.host,
+        port=settings.port,
+        workers=settings.web_concurrency,
+        log_config=log_config(),
+        ws="websockets-sansio",
+        ws_max_size=settings.max_frame_bytes or sys.maxsize,
+        ws_ping_interval=settings.ping_interval or None,
+        ws_ping_timeout=settings.ping_timeout or None,
+        # Compressing costs more CPU than everything else, and 64 KiB a connection.
+        ws_per_message_deflate=False,
+        # Without a limit, one handler that does not end keeps the process for ever.
+        timeout_graceful_shutdown=settings.shutdown_grace or None,
+    )
+
+
+def drop_stalled_peers(listener: socket.socket, settings: Settings) -> None:
+    """Have the kernel end connections whose peer takes no data any more.
+
+    uvicorn waits for its write buffer to drain before it closes, and a peer that
+    acknowledges but never reads would keep it for ever. Accepted sockets inherit the
+    option, which only Linux has (`man 7 tcp`).
+    """
+    milliseconds = int(1000 * (settings.ping_interval + settings.ping_timeout))
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def log_config() -> dict[str, Any]:
+    """Uvicorn's logging, with the application's own messages beside it."""
+    config = deepcopy(LOGGING_CONFIG)
+    config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    return config
+
+
+if __name__ == "__main__":
+    main()

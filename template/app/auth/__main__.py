@@ -1,0 +1,62 @@
+"""`python -m app.auth add-user NAME`: accounts from the command line."""
+
+import argparse
+import asyncio
+import getpass
+import sys
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.auth.accounts import (
+    InvalidAccount,
+    NameTaken,
+    check_new_password,
+    clean_name,
+    open_accounts,
+)
+from app.settings import load_settings
+
+
+def main() -> None:
+    """Run the command. What it refuses ends it with a sentence and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m app.auth", description="Manage accounts.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_user = commands.add_parser(
+        "add-user",
+        help="add an account",
+        description="Add an account to the database in DATABASE_URL. The password is asked "
+        "for, or is the first line of standard input.",
+    )
+    add_user.add_argument("name", metavar="NAME", help="the user name")
+    name = parser.parse_args().name
+
+    settings = load_settings()
+    try:
+        name = clean_name(name)
+        password = read_password()
+        check_new_password(password)
+        asyncio.run(add(settings.database_url, name, password))
+    except (InvalidAccount, NameTaken) as error:
+        sys.exit(str(error))
+    except (SQLAlchemyError, OSError) as error:
+        sys.exit(f"The database in DATABASE_URL can't be used: {error}")
+    sys.stdout.write(f"Added {name}.\n")
+
+
+def read_password() -> str:
+    """Ask for a new password twice, or read a line when nobody can be asked."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise InvalidAccount("The two passwords differ.")
+    return password
+
+
+async def add(database_url: str, name: str, password: str) -> None:
+    async with open_accounts(database_url) as accounts:
+        await accounts.add(name, password)
+
+
+if __name__ == "__main__":
+    main()

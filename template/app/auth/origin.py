@@ -1,0 +1,33 @@
+"""Which web pages may open a socket.
+
+A browser lets any page open a WebSocket to any server and sends the cookies of
+that server along (cross-site WebSocket hijacking), and CORS does not apply. What
+it can't do is lie about the page's origin.
+"""
+
+from fastapi import HTTPException, status
+from fastapi.requests import HTTPConnection
+
+from app.settings import Settings
+
+
+def check_origin(connection: HTTPConnection) -> None:
+    """Refuse a handshake from a foreign page with HTTP 403.
+
+    The application's own origin and those in `ALLOWED_ORIGINS` may enter. A
+    handshake without an Origin header is not from a browser; it may enter too.
+    """
+    origin = connection.headers.get("origin")
+    if origin is None or origin == own_origin(connection):
+        return
+    settings: Settings = connection.app.state.settings
+    if origin not in settings.allowed_origins:
+        raise HTTPException(
+            status.HTTP_403_FORBIDDEN, "this origin is not listed in ALLOWED_ORIGINS"
+        )
+
+
+def own_origin(connection: HTTPConnection) -> str:
+    """The origin of a page that this application serves itself."""
+    scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
+    return f"{scheme}://{connection.headers.get('host', '')}"

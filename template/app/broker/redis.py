@@ -1,0 +1,219 @@
+"""Messages between any number of processes, through Redis publish/subscribe.
+
+Guarantees: publications of a channel reach every subscribed worker in order, once,
+while its connection to Redis lives. What is published during an outage of that
+connection is not heard, and shows as a gap in the offsets. Redis keeps the position
+of a channel for an hour after its last use; after that, or when Redis lost its data,
+the epoch changes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections import Counter
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app import PROJECT_NAME
+from app.broker.base import PUBLISH_DEADLINE, Backend, BrokerUnavailable, Publication
+from app.protocol import Position
+
+logger = logging.getLogger(__name__)
+
+QUEUE_SIZE = 10_000
+"""Publications that may wait to be distributed before reading from Redis waits."""
+
+CANARY_INTERVAL = 1.0
+"""Seconds between the messages that a worker sends itself through Redis."""
+
+CANARY_DEADLINE = 5.0
+"""Seconds without hearing one after which the connection is taken for dead."""
+
+BACKOFF_BASE, BACKOFF_CAP = 0.1, 2.0
+"""Seconds: the first and the longest ceiling of the wait before a reconnection."""
+
+POSITION_SECONDS = 3600
+
+# What a broken connection, an unreachable server or one that is loading raises.
+Outage = (RedisError, OSError, TimeoutError)
+
+
+class RedisBackend(Backend):
+    schemes = ("redis", "rediss")
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        # Reconnecting is the supervisor's work, and a publish that may have been
+        # carried out must not be repeated behind its sender's back.
+        never = Retry(NoBackoff(), retries=0, supported_errors=())
+        self._redis: Redis = Redis.from_url(
+            url, retry=never, socket_connect_timeout=PUBLISH_DEADLINE
+        )
+        self._publish_script = self._redis.register_script(
+            files("app.broker").joinpath("redis.lua").read_text()
+        )
+        # Publish/subscribe ignores the database number, so the names carry it.
+        database = self._redis.connection_pool.connection_kwargs.get("db", 0)
+        self._prefix = f"{PROJECT_NAME}:{database}:"
+        self._canary_channel = f"canary:{secrets.token_hex(8)}"
+        self._published: asyncio.Queue[Publication] = asyncio.Queue(QUEUE_SIZE)
+        self._wanted: dict[str, asyncio.Event] = {}  # channel -> Redis confirmed it
+        self._unconfirmed: Counter[str] = Counter()
+        self._pubsub: PubSub | None = None
+        self._heard_at: float | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def alive(self) -> bool:
+        if self._heard_at is None:
+            return False
+        return asyncio.get_running_loop().time() - self._heard_at < CANARY_DEADLINE
+
+    async def connect(self) -> None:
+        """Start to connect. An unreachable server is no error: it may come back."""
+        self._tasks = [
+            asyncio.create_task(self._supervise()),
+            asyncio.create_task(self._send_canaries()),
+        ]
+
+    async def disconnect(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.aclose()
+
+    async def subscribe(self, channel: str) -> None:
+        self._wanted[channel] = asyncio.Event()
+        await self._send("SUBSCRIBE", channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        self._wanted.pop(channel, None)
+        await self._send("UNSUBSCRIBE", channel)
+
+    async def position(self, channel: str) -> Position:
+        key = self._position_key(channel)
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                await self._wanted[channel].wait()
+                async with self._redis.pipeline(transaction=True) as pipeline:
+                    pipeline.hsetnx(key, "epoch", secrets.token_hex(8))
+                    pipeline.hincrby(key, "offset", 0)
+                    pipeline.expire(key, POSITION_SECONDS)
+                    pipeline.hmget(key, "epoch", "offset")
+                    *_, (epoch, offset) = await pipeline.execute()
+        except Outage as error:
+            raise BrokerUnavailable(f"Redis did not answer: {error!r}") from error
+        return Position(epoch=epoch.decode(), offset=int(offset))
+
+    async def publish(self, channel: str, message: str) -> None:
+        arguments: list[bytes | str | int] = [
+            self._prefix + channel,
+            message.encode(),
+            secrets.token_hex(8),
+            POSITION_SECONDS,
+        ]
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                await self._publish_script(keys=[self._position_key(channel)], args=arguments)
+        except Outage as error:
+            raise BrokerUnavailable(f"Redis did not take the message: {error!r}") from error
+
+    async def next_published(self) -> Publication:
+        return await self._published.get()
+
+    def _position_key(self, channel: str) -> str:
+        return f"{self._prefix}position:{channel}"
+
+    async def _send(self, command: str, channel: str) -> None:
+        """Change the subscription at once if connected; else connecting will do it."""
+        if self._pubsub is None:
+            return
+        if command == "SUBSCRIBE":
+            self._unconfirmed[channel] += 1
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                await self._pubsub.execute_command(command, self._prefix + channel)
+        except Outage as error:
+            # The reading side meets the same broken connection and mends it.
+            logger.warning("Redis did not take %s: %r", command, error)
+
+    # --- The subscribing connection, owned by one task ----------------------------
+
+    async def _supervise(self) -> None:
+        """Keep a subscribing connection to Redis, for ever."""
+        attempt = 0
+        while True:
+            try:
+                async with self._redis.pubsub() as pubsub:
+                    await self._subscribe_all(pubsub)
+                    while True:
+                        message = await pubsub.get_message(timeout=CANARY_DEADLINE)
+                        if message is None:
+                            raise TimeoutError(f"silent for {CANARY_DEADLINE} seconds")
+                        await self._receive(message)
+                        attempt = 0
+            except Outage as error:
+                # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+                ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
+                attempt = min(attempt + 1, 16)
+                delay = random.uniform(0, ceiling)  # noqa: S311
+                logger.warning("no connection to Redis, next try in %.1f s: %r", delay, error)
+            finally:
+                self._pubsub = None
+                self._heard_at = None
+            await asyncio.sleep(delay)
+
+    async def _subscribe_all(self, pubsub: PubSub) -> None:
+        async with asyncio.timeout(CANARY_DEADLINE):
+            await pubsub.connect()
+            channels = list(self._wanted)
+            self._unconfirmed = Counter(channels)
+            self._pubsub = pubsub
+            names = [self._prefix + channel for channel in channels]
+            await pubsub.execute_command("SUBSCRIBE", self._prefix + self._canary_channel, *names)
+
+    async def _receive(self, message: dict[str, Any]) -> None:
+        channel = message["channel"].decode().removeprefix(self._prefix)
+        if message["type"] == "subscribe":
+            self._confirm(channel)
+        elif message["type"] == "message" and channel == self._canary_channel:
+            if self._heard_at is None:
+                logger.info("connected to Redis")
+            self._heard_at = asyncio.get_running_loop().time()
+        elif message["type"] == "message":
+            try:
+                publication = decode(channel, message["data"])
+            except ValueError as error:
+                logger.warning("skipped what is no publication in %s: %s", channel, error)
+            else:
+                await self._published.put(publication)
+
+    def _confirm(self, channel: str) -> None:
+        """Redis answers in order, so the last answer that is due is the one that counts."""
+        self._unconfirmed[channel] -= 1
+        if self._unconfirmed[channel] <= 0:
+            del self._unconfirmed[channel]
+            if channel in self._wanted:
+                self._wanted[channel].set()
+
+    async def _send_canaries(self) -> None:
+        """Publish what `alive` waits to hear."""
+        while True:
+            with contextlib.suppress(*Outage):  # silence is what tells
+                async with asyncio.timeout(CANARY_DEADLINE):
+                    await self._redis.publish(self._prefix + self._canary_channel, b"")
+            await asyncio.sleep(CANARY_INTERVAL)
+
+
+def decode(channel: str, data: bytes) -> Publication:
+    """Read what `redis.lua` published. Raises ValueError when it is something else."""
+    epoch, offset, message = data.decode().split(" ", 2)
+    return Publication(channel, message, Position(epoch=epoch, offset=int(offset)))

@@ -1,0 +1,200 @@
+"""Version 1 of the wire protocol: every message, and the close codes.
+
+A frame is UTF-8 JSON text and holds one message. Unknown fields are ignored, so
+that either side may be upgraded first.
+"""
+
+import json
+from datetime import datetime
+from enum import IntEnum
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+SUBPROTOCOL = "realtime.v1"
+
+RoomName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+PublicationId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class CloseCode(IntEnum):
+    """Why this application closes a socket (RFC 6455 section 7.4.1; from 4000 on, ours)."""
+
+    UNSUPPORTED_DATA = 1003
+    INTERNAL_ERROR = 1011
+    TRY_AGAIN_LATER = 1013
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Position(Model):
+    """A place in a room's sequence of publications.
+
+    Offsets count up by one within an epoch. Another epoch means that the count
+    began anew, so positions of different epochs can't be compared.
+    """
+
+    epoch: str
+    offset: int = Field(ge=0)
+
+
+# --- Client to server ---------------------------------------------------------
+
+
+class Join(Model):
+    """Enter a room; `since` asks for what was published after that position."""
+
+    type: Literal["join"]
+    room: RoomName
+    since: Position | None = None
+
+
+class Leave(Model):
+    type: Literal["leave"]
+    room: RoomName
+
+
+class Publish(Model):
+    """Send `text` to everybody in `room`, under an `id` of the client's own."""
+
+    type: Literal["publish"]
+    room: RoomName
+    id: PublicationId
+    text: Text
+
+
+class Ping(Model):
+    """Ask for a `pong`: browsers can't send protocol pings."""
+
+    type: Literal["ping"]
+
+
+ClientMessage = Annotated[Join | Leave | Publish | Ping, Field(discriminator="type")]
+
+_client_message: TypeAdapter[ClientMessage] = TypeAdapter(ClientMessage)
+
+
+class InvalidMessage(ValueError):
+    """A frame that is not a client message, with what the `error` should name."""
+
+    def __init__(self, detail: str, room: str | None, ref: str | None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.room = room
+        self.ref = ref
+
+
+def parse_client_message(frame: str) -> ClientMessage:
+    """Read a text frame. Raises InvalidMessage with a sentence for its sender."""
+    try:
+        return _client_message.validate_json(frame)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in problem["loc"][1:])
+        detail = f"{field}: {problem['msg']}" if field else problem["msg"]
+        raise InvalidMessage(detail, **_what_it_names(frame)) from None
+
+
+def _what_it_names(frame: str) -> dict[str, str | None]:
+    """The room and the publication id of a bad message, as far as they are strings."""
+    try:
+        message = json.loads(frame)
+    except (ValueError, RecursionError):
+        message = None
+    fields = message if isinstance(message, dict) else {}
+    room, ref = fields.get("room"), fields.get("id")
+    return {
+        "room": room[:64] if isinstance(room, str) else None,
+        "ref": ref[:64] if isinstance(ref, str) else None,
+    }
+
+
+# --- Server to client ---------------------------------------------------------
+
+
+class Welcome(Model):
+    """The first message on every accepted socket.
+
+    A client that has heard nothing for `heartbeat` seconds sends `ping`, and
+    takes the connection for dead when as much time passes again without an
+    answer; 0 asks for no heartbeat.
+    """
+
+    type: Literal["welcome"] = "welcome"
+    connection: str
+    user: str
+    heartbeat: float
+
+
+class Joined(Model):
+    """The answer to `join`: live messages follow from `offset` + 1 on.
+
+    `recovered` says that nothing was published between `since` and there.
+    """
+
+    type: Literal["joined"] = "joined"
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool
+    members: list[str]
+
+
+class Left(Model):
+    type: Literal["left"] = "left"
+    room: str
+
+
+class Message(Model):
+    """A publication, to every member. To its sender it is the acknowledgement."""
+
+    type: Literal["message"] = "message"
+    room: str
+    id: str
+    offset: int
+    sender: str
+    text: str
+    sent_at: datetime
+
+
+class Presence(Model):
+    """A user came to a room, or left it. The tabs of a user count as one."""
+
+    type: Literal["presence"] = "presence"
+    room: str
+    user: str
+    event: Literal["join", "leave"]
+
+
+class Error(Model):
+    """Why a message was not carried out; `ref` is the id of a publish."""
+
+    type: Literal["error"] = "error"
+    code: Literal["invalid", "unavailable", "not_joined", "too_many_rooms"]
+    detail: str
+    room: str | None = None
+    ref: str | None = None
+
+
+class Pong(Model):
+    type: Literal["pong"] = "pong"
+
+
+ServerMessage = Welcome | Joined | Left | Message | Presence | Error | Pong
+
+
+class Frame(NamedTuple):
+    """A message as it goes to any number of clients, encoded once."""
+
+    text: str
+    size: int
+    """Bytes of payload on the wire."""
+
+
+def encode(message: ServerMessage) -> Frame:
+    """The text frame of a message; fields that have no value are left out."""
+    text = message.model_dump_json(exclude_none=True)
+    return Frame(text, len(text.encode()))

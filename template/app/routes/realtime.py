@@ -1,0 +1,41 @@
+"""`/ws`: rooms, any number of them on one socket."""
+
+from fastapi import APIRouter, Depends, WebSocket
+
+from app.auth import CurrentUser
+from app.auth.origin import check_origin
+from app.connection import Connection
+from app.manager import Manager
+from app.protocol import SUBPROTOCOL, ClientMessage, Join, Leave, Ping, Pong, Publish, Welcome
+from app.settings import Settings
+
+router = APIRouter(dependencies=[Depends(check_origin)])
+
+
+@router.websocket("/ws")
+async def realtime(websocket: WebSocket, user: CurrentUser, manager: Manager) -> None:
+    """Serve one client."""
+    settings: Settings = websocket.app.state.settings
+    offered = websocket.scope["subprotocols"]
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    connection = Connection(websocket, user, settings)
+    connection.send(
+        Welcome(connection=connection.id, user=user.name, heartbeat=settings.ping_interval)
+    )
+
+    async def handle(message: ClientMessage) -> None:
+        match message:
+            case Join():
+                await manager.join(connection, message)
+            case Leave():
+                await manager.leave(connection, message.room)
+            case Publish():
+                await manager.publish(connection, message)
+            case Ping():
+                connection.send(Pong())
+
+    try:
+        await connection.serve(handle)
+    finally:
+        await manager.disconnect(connection)
+    await connection.send_close()

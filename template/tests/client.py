@@ -1,0 +1,73 @@
+"""A WebSocket client that says what it expects."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+PATIENCE = 5.0
+"""Seconds that an expected frame may take."""
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a handshake presents."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    subprotocols: list[str] = field(default_factory=list)
+
+
+class Client:
+    """A socket, and every message that came over it."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.seen: list[JSON] = []
+
+    async def send(self, **message: object) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def receive(self) -> JSON:
+        """The next message."""
+        async with asyncio.timeout(PATIENCE):
+            message: JSON = json.loads(await self.socket.recv())
+        self.seen.append(message)
+        return message
+
+    async def expect(self, type: str, **fields: object) -> JSON:  # noqa: A002
+        """The next message of this type and with these fields; others are passed over."""
+        while True:
+            try:
+                message = await self.receive()
+            except TimeoutError:
+                raise AssertionError(f"no {type} {fields}; last came {self.seen[-5:]}") from None
+            if message["type"] == type and fields.items() <= message.items():
+                return message
+
+    async def join(self, room: str) -> JSON:
+        await self.send(type="join", room=room)
+        return await self.expect("joined", room=room)
+
+    async def publish(self, room: str, text: str, id: str = "1") -> None:  # noqa: A002
+        await self.send(type="publish", room=room, id=id, text=text)
+
+
+@asynccontextmanager
+async def open_client(
+    ws_url: str, credentials: Credentials, path: str = "/ws", **options: Any
+) -> AsyncIterator[Client]:
+    """Connect; `options` are those of `websockets.connect`."""
+    async with connect(
+        ws_url + path,
+        additional_headers=credentials.headers,
+        subprotocols=[Subprotocol(name) for name in credentials.subprotocols] or None,
+        **options,
+    ) as socket:
+        yield Client(socket)

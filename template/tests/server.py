@@ -1,0 +1,94 @@
+"""The application as a process of its own: `python -m app`."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+PROJECT = Path(__file__).parents[1]
+SECRET_KEY = "a key for tests, and for nothing else"
+PATIENCE = 20.0
+"""Seconds that a start or an end may take."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class AppServer:
+    """A running server. Its settings are those of `environment` and no others."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}"
+        self.log = folder / f"server-{self.port}.log"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "PORT": str(self.port),
+            "SECRET_KEYS": SECRET_KEY,
+            **environment,
+        }
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start, and wait until requests are answered."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220
+                [sys.executable, "-m", "app"],
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        await self.wait_for_status("/healthz", 200)
+
+    async def wait_for_status(self, path: str, status: int, patience: float = PATIENCE) -> None:
+        """Wait until `path` is answered with `status`."""
+        answer = "none"
+        try:
+            async with asyncio.timeout(patience), httpx.AsyncClient(base_url=self.url) as http:
+                while answer != str(status):
+                    if self._process is not None and self._process.poll() is not None:
+                        break
+                    await asyncio.sleep(0.05)
+                    try:
+                        answer = str((await http.get(path)).status_code)
+                    except httpx.TransportError as error:
+                        answer = repr(error)
+        except TimeoutError:
+            pass
+        if answer != str(status):
+            log = "\n".join(self.read_log().splitlines()[-30:])
+            raise AssertionError(f"{path} answered {answer}, not {status}:\n{log}")
+
+    def read_log(self) -> str:
+        return self.log.read_text()
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    async def stop(self, patience: float = PATIENCE) -> None:
+        """Send SIGTERM and wait for the end."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(self._process.wait, patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"did not end:\n{self.read_log()}") from None

@@ -1,0 +1,353 @@
+"""Accounts: who gets one, who may log in, and what a password costs to check."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import select, update
+
+from app.auth import __main__ as command
+from app.auth.accounts import (
+    HASHES_AT_ONCE,
+    Account,
+    Accounts,
+    InvalidAccount,
+    NameTaken,
+    open_accounts,
+)
+from tests.auth import sign_in
+from tests.conftest import StartServer
+from tests.server import PROJECT, SECRET_KEY, AppServer
+
+PASSWORD = "eight is enough"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server of these tests runs, and has its database."""
+    return tmp_path_factory.mktemp("accounts")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def server(folder: Path) -> AsyncIterator[AppServer]:
+    """One server for all of these tests: they need no broker."""
+    server = AppServer(folder, {})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture
+async def http(server: AppServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        yield http
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """Where a new database may be."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'new.db'}"
+
+
+@pytest_asyncio.fixture
+async def accounts(database_url: str) -> AsyncIterator[Accounts]:
+    async with open_accounts(database_url) as accounts:
+        yield accounts
+
+
+async def post(
+    http: httpx.AsyncClient, path: str, name: str, password: str = PASSWORD
+) -> httpx.Response:
+    return await http.post(path, data={"username": name, "password": password})
+
+
+# --- Over HTTP ----------------------------------------------------------------
+
+
+async def test_who_registers_and_logs_in_is_known_by_name(
+    server: AppServer, http: httpx.AsyncClient
+) -> None:
+    credentials = await sign_in(server.url, "Ada Lovelace")
+
+    answer = await http.get("/auth/me", headers=credentials.headers)
+
+    assert answer.json() == {"username": "Ada Lovelace"}
+
+
+async def test_who_is_not_logged_in_is_nobody(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/auth/me")
+
+    assert answer.status_code == 401
+    assert answer.json() == {"detail": "Log in first."}
+
+
+async def test_registration_answers_with_the_name(http: httpx.AsyncClient) -> None:
+    answer = await post(http, "/auth/register", "Grace")
+
+    assert (answer.status_code, answer.json()) == (201, {"username": "Grace"})
+    assert PASSWORD not in answer.text
+
+
+@pytest.mark.parametrize("name", ["Zoë", "ZOË", "zoe\N{COMBINING DIAERESIS}"])
+async def test_a_name_that_looks_like_anothers_is_taken(http: httpx.AsyncClient, name: str) -> None:
+    await post(http, "/auth/register", "Zoë")
+
+    answer = await post(http, "/auth/register", name)
+
+    assert (answer.status_code, answer.json()) == (409, {"detail": "This user name is taken."})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "x" * 65,
+        " ada",
+        "ada\N{NO-BREAK SPACE}",
+        "a\x00da",
+        "a\nda",
+        "a\N{RIGHT-TO-LEFT OVERRIDE}da",
+        "a\N{ZERO WIDTH JOINER}da",
+        "ada\N{VARIATION SELECTOR-16}",
+        "ada\N{HANGUL FILLER}",
+    ],
+    ids=ascii,
+)
+async def test_a_bad_name_is_refused_with_a_sentence(http: httpx.AsyncClient, name: str) -> None:
+    answer = await post(http, "/auth/register", name)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("A user name must ")
+
+
+@pytest.mark.parametrize("password", ["", "seven..", "x" * 1025], ids=len)
+async def test_a_bad_password_is_refused_with_a_sentence(
+    http: httpx.AsyncClient, password: str
+) -> None:
+    answer = await post(http, "/auth/register", "Lin", password)
+
+    assert answer.status_code == 422
+    assert answer.json() == {"detail": "A password must have 8 to 1024 characters."}
+
+
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(
+    http: httpx.AsyncClient,
+) -> None:
+    await post(http, "/auth/register", "Mary")
+
+    wrong = await post(http, "/auth/login", "Mary", PASSWORD + ".")
+    unknown = await post(http, "/auth/login", "Nobody")
+    impossible = await post(http, "/auth/login", "a\x00b", "")
+
+    assert wrong.status_code == unknown.status_code == impossible.status_code == 401
+    assert wrong.json() == unknown.json() == impossible.json()
+    assert wrong.json() == {"detail": "The user name or the password is wrong."}
+
+
+async def test_who_logs_in_may_write_their_name_in_another_case(http: httpx.AsyncClient) -> None:
+    await post(http, "/auth/register", "Katherine")
+
+    answer = await post(http, "/auth/login", "KATHERINE")
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_foreign_page_cannot_log_its_visitors_in(http: httpx.AsyncClient) -> None:
+    await post(http, "/auth/register", "Mallory")
+    form = {"username": "Mallory", "password": PASSWORD}
+
+    answer = await http.post("/auth/login", data=form, headers={"Origin": "https://evil.example"})
+
+    assert answer.status_code == 403
+
+
+async def test_production_registers_nobody_unless_told_to(start_server: StartServer) -> None:
+    server = await start_server(ENVIRONMENT="production", SECRET_KEYS=SECRET_KEY)
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await post(http, "/auth/register", "Eve")
+
+    assert (answer.status_code, answer.json()) == (403, {"detail": "Registration is closed."})
+
+
+async def test_passwords_stay_out_of_the_log(server: AppServer, http: httpx.AsyncClient) -> None:
+    await post(http, "/auth/register", "Rosa")
+    await post(http, "/auth/login", "Rosa")
+    await post(http, "/auth/login", "Rosa", PASSWORD + ".")
+
+    log = server.read_log()
+    assert "/auth/login" in log
+    assert PASSWORD not in log.replace("+", " ").replace("%20", " ")
+
+
+# --- The store ----------------------------------------------------------------
+
+
+async def test_passwords_are_kept_as_argon2_hashes(accounts: Accounts) -> None:
+    account = await accounts.add("Ada", PASSWORD)
+
+    assert account.password_hash.startswith("$argon2id$")
+
+
+async def test_of_two_who_want_a_name_at_once_one_gets_it(accounts: Accounts) -> None:
+    results = await asyncio.gather(
+        accounts.add("Ada", PASSWORD), accounts.add("ada", PASSWORD), return_exceptions=True
+    )
+
+    assert sorted(type(result).__name__ for result in results) == ["Account", "NameTaken"]
+
+
+async def test_workers_may_start_at_once_on_an_empty_database(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        workers = await asyncio.gather(
+            *(stack.enter_async_context(open_accounts(database_url)) for _ in range(8))
+        )
+
+        await workers[0].add("Ada", PASSWORD)
+        with pytest.raises(NameTaken):
+            await workers[7].add("Ada", PASSWORD)
+
+
+async def test_hashing_leaves_the_event_loop_alone_and_is_bounded(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = 0
+    most_running = 0
+    threads = set()
+    lock = threading.Lock()
+    enough_running = threading.Event()
+
+    def hash_slowly(*_: object) -> tuple[bool, str | None]:
+        nonlocal running, most_running
+        with lock:
+            running += 1
+            most_running = max(most_running, running)
+            threads.add(threading.get_ident())
+            if running >= HASHES_AT_ONCE:
+                enough_running.set()
+        enough_running.wait(5)
+        with lock:
+            running -= 1
+        return False, None
+
+    monkeypatch.setattr(PasswordHash, "verify_and_update", hash_slowly)
+    await asyncio.gather(*(accounts.verify("Ada", PASSWORD) for _ in range(3 * HASHES_AT_ONCE)))
+
+    assert most_running == HASHES_AT_ONCE
+    assert threading.get_ident() not in threads
+
+
+async def test_an_unknown_name_costs_as_many_hashes_as_a_known_one(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await accounts.add("Ada", PASSWORD)
+    parameters = []
+    verify = PasswordHash.verify_and_update
+
+    def count(self: PasswordHash, password: bytes, hash: str) -> tuple[bool, str | None]:  # noqa: A002
+        parameters.append(hash.split("$")[:4])
+        return verify(self, password, hash)
+
+    monkeypatch.setattr(PasswordHash, "verify_and_update", count)
+    for name in ["Ada", "Nobody", "a\x00b"]:
+        assert await accounts.verify(name, "wrong password") is None
+
+    assert parameters[0] == parameters[1] == parameters[2]
+    assert len(parameters) == 3
+
+
+async def test_a_hash_with_outdated_parameters_is_replaced_at_login(accounts: Accounts) -> None:
+    account = await accounts.add("Ada", PASSWORD)
+    outdated = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    async with accounts.transaction() as session:
+        await session.execute(update(Account).values(password_hash=outdated))
+
+    assert await accounts.verify("Ada", PASSWORD)
+
+    async with accounts.transaction() as session:
+        replaced = await session.scalar(select(Account.password_hash))
+    assert replaced is not None
+    assert replaced.split("$")[:4] == account.password_hash.split("$")[:4]
+    assert await accounts.verify("Ada", PASSWORD)
+
+
+async def test_a_password_is_the_same_from_every_keyboard(accounts: Accounts) -> None:
+    await accounts.add("Ada", "caf\N{LATIN SMALL LETTER E WITH ACUTE} noir")
+
+    assert await accounts.verify("Ada", "cafe\N{COMBINING ACUTE ACCENT} noir")
+
+
+# --- From the command line ----------------------------------------------------
+
+
+async def run(folder: Path, *arguments: str, stdin: str = "", **settings: str) -> tuple[int, str]:
+    """Run `python -m` in a folder: the exit code, and all that it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *arguments,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **settings},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_a_user_added_by_command_can_log_in(http: httpx.AsyncClient, folder: Path) -> None:
+    added = await run(folder, "app.auth", "add-user", "Barbara", stdin=PASSWORD + "\n")
+
+    assert added == (0, "Added Barbara.\n")
+    assert (await post(http, "/auth/login", "Barbara")).status_code == 200
+
+    again = await run(folder, "app.auth", "add-user", "BARBARA", stdin=PASSWORD + "\n")
+    assert again == (1, "This user name is taken.\n")
+
+
+async def test_the_command_says_in_a_sentence_what_it_refuses(folder: Path) -> None:
+    assert await run(folder, "app.auth", "add-user", " x", stdin=PASSWORD) == (
+        1,
+        "A user name must not begin or end with white space.\n",
+    )
+    code, output = await run(
+        folder,
+        "app.auth",
+        "add-user",
+        "x",
+        stdin=PASSWORD,
+        DATABASE_URL="sqlite+aiosqlite:////nowhere/app.db",
+    )
+    assert code == 1
+    assert output.startswith("The database in DATABASE_URL can't be used: ")
+
+
+def test_the_command_asks_a_person_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["one password", "another password", PASSWORD, PASSWORD])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda _: next(answers))
+
+    with pytest.raises(InvalidAccount, match="differ"):
+        command.read_password()
+    assert command.read_password() == PASSWORD
+
+
+async def test_production_does_not_start_without_a_secret_key(tmp_path: Path) -> None:
+    for keys in [{}, {"SECRET_KEYS": "too short"}]:
+        code, output = await run(tmp_path, "app", ENVIRONMENT="production", **keys)
+
+        assert code == 1
+        assert "SECRET_KEYS must hold keys of at least 32 characters in production" in output
+        assert "too short" not in output
+        assert "Traceback" not in output

@@ -1,0 +1,169 @@
+"""What Redis adds: several processes, and outages that they outlive."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from app import PROJECT_NAME
+from tests.auth import sign_in
+from tests.broker.redis import RedisServer, serve
+from tests.client import Client, open_client
+from tests.conftest import StartServer
+from tests.server import AppServer
+
+PAIR = ("alice", "bob")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def redis_url(folder: Path) -> AsyncIterator[str]:
+    async with serve(folder) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def redis_server(folder: Path) -> AsyncIterator[RedisServer]:
+    """A Redis that a test may kill."""
+    server = RedisServer(folder)
+    await server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+async def start_pair(start_server: StartServer, url: str) -> list[AppServer]:
+    """Two processes on one Redis."""
+    starts = (start_server(BROKER_URL=url, PING_INTERVAL=1) for _ in PAIR)
+    return list(await asyncio.gather(*starts))
+
+
+async def connect_pair(stack: AsyncExitStack, servers: list[AppServer]) -> list[Client]:
+    """A user on each process, both in one room."""
+    clients = []
+    for server, name in zip(servers, PAIR, strict=True):
+        credentials = await sign_in(server.url, name)
+        clients.append(await stack.enter_async_context(open_client(server.ws_url, credentials)))
+        await clients[-1].join("pair")
+    return clients
+
+
+async def test_two_processes_exchange_messages(start_server: StartServer, redis_url: str) -> None:
+    servers = await start_pair(start_server, redis_url)
+    async with AsyncExitStack() as stack:
+        alice, bob = await connect_pair(stack, servers)
+        for number in range(20):
+            sender = (alice, bob)[number % 2]
+            await sender.publish("pair", "hello", id=str(number))
+            offsets = [
+                (await client.expect("message", id=str(number)))["offset"]
+                for client in (alice, bob)
+            ]
+            assert offsets[0] == offsets[1]
+
+
+async def test_two_processes_know_each_others_members(
+    start_server: StartServer, redis_url: str
+) -> None:
+    servers = await start_pair(start_server, redis_url)
+    async with AsyncExitStack() as stack:
+        alice, bob = await connect_pair(stack, servers)
+        name = user_of(bob)
+        await alice.expect("presence", user=name, event="join")
+        members = (await alice.join("pair"))["members"]
+        assert members == sorted([user_of(alice), name])
+        await bob.send(type="leave", room="pair")
+        await alice.expect("presence", user=name, event="leave")
+
+
+async def test_users_of_a_killed_process_leave(start_server: StartServer, redis_url: str) -> None:
+    servers = await start_pair(start_server, redis_url)
+    async with AsyncExitStack() as stack:
+        alice, bob = await connect_pair(stack, servers)
+        name = user_of(bob)
+        await alice.expect("presence", user=name, event="join")
+        servers[1].kill()
+        await alice.expect("presence", user=name, event="leave")
+
+
+async def test_workers_of_one_server_exchange_messages(
+    start_server: StartServer, redis_url: str
+) -> None:
+    server = await start_server(BROKER_URL=redis_url, WEB_CONCURRENCY=2)
+    await server.wait_for_status("/readyz", 200)
+    credentials = await sign_in(server.url, "alice")
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(8):
+            client = await stack.enter_async_context(open_client(server.ws_url, credentials))
+            await client.join("workers")
+            clients.append(client)
+        for sender in clients:
+            await sender.publish("workers", "hello", id=str(id(sender)))
+            for client in clients:
+                await client.expect("message", id=str(id(sender)))
+
+
+async def test_outage_is_told_and_outlived(
+    start_server: StartServer, redis_server: RedisServer
+) -> None:
+    servers = await start_pair(start_server, redis_server.url)
+    async with AsyncExitStack() as stack:
+        clients = await connect_pair(stack, servers)
+        redis_server.kill()
+        for server in servers:
+            await server.wait_for_status("/readyz", 503)
+        await clients[0].publish("pair", "lost", id="lost")
+        await clients[0].expect("error", code="unavailable", room="pair", ref="lost")
+        await clients[0].send(type="join", room="other")
+        await clients[0].expect("error", code="unavailable", room="other")
+        await asyncio.sleep(5)
+        for server in servers:
+            await server.wait_for_status("/readyz", 503)
+            await server.wait_for_status("/healthz", 200)
+        await redis_server.start()
+        for server in servers:
+            await server.wait_for_status("/readyz", 200, patience=5)
+        await deliver_both_ways(clients)
+
+
+async def test_silent_redis_is_noticed_and_outlived(
+    start_server: StartServer, redis_server: RedisServer
+) -> None:
+    servers = await start_pair(start_server, redis_server.url)
+    async with AsyncExitStack() as stack:
+        clients = await connect_pair(stack, servers)
+        redis_server.pause()
+        for server in servers:
+            await server.wait_for_status("/readyz", 503, patience=15)
+        await clients[0].publish("pair", "late", id="late")
+        await clients[0].expect("error", code="unavailable", ref="late")
+        redis_server.resume()
+        for server in servers:
+            await server.wait_for_status("/readyz", 200, patience=5)
+        await deliver_both_ways(clients)
+
+
+async def test_what_is_no_publication_is_skipped(start_server: StartServer, redis_url: str) -> None:
+    servers = await start_pair(start_server, redis_url)
+    async with AsyncExitStack() as stack, Redis.from_url(redis_url) as redis:
+        clients = await connect_pair(stack, servers)
+        for poison in (b"", b"\xff", b"{", b"epoch 1 {}", b"epoch one {}", b'e -1 {"id": "1"}'):
+            heard = await redis.publish(f"{PROJECT_NAME}:0:room:pair", poison)
+            assert heard == len(servers)
+        await deliver_both_ways(clients)
+
+
+def user_of(client: Client) -> str:
+    """The name in the welcome that the client has seen."""
+    return str(next(frame["user"] for frame in client.seen if frame["type"] == "welcome"))
+
+
+async def deliver_both_ways(clients: list[Client]) -> None:
+    for sender in clients:
+        await sender.publish("pair", "hello", id=f"hello {id(sender)}")
+        for client in clients:
+            await client.expect("message", id=f"hello {id(sender)}")

@@ -1,0 +1,99 @@
+"""A client that stops reading is closed, alone."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosedError
+
+from tests.auth import sign_in
+from tests.client import Client, open_client
+from tests.conftest import StartServer
+from tests.server import AppServer
+
+TEXT = "x" * 4000
+LIMIT = 20_000
+"""Messages after which a server that still keeps a stalled client keeps it for ever."""
+
+
+def narrow_socket(port: int) -> socket.socket:
+    """A connected socket that takes in little while nobody reads from it."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", port))
+    narrow.setblocking(False)
+    return narrow
+
+
+async def publish_until_gone(sender: Client, fast: Client, user: str) -> None:
+    """Publish until `user` left the room; both read everything, in order."""
+    sent = 0
+    gone = False
+    while not gone:
+        assert sent < LIMIT, f"{user} is still there"
+        for number in range(sent, sent + 50):
+            await sender.publish("slow", f"{number} {TEXT}", id=str(number))
+        for number in range(sent, sent + 50):
+            gone = await next_message(sender, number, user) or gone
+            gone = await next_message(fast, number, user) or gone
+        sent += 50
+
+
+async def next_message(client: Client, number: int, user: str) -> bool:
+    """Read the message of this number; whether `user` was seen to leave before it."""
+    gone = False
+    while True:
+        frame = await client.receive()
+        if frame["type"] == "presence" and frame["event"] == "leave" and frame["user"] == user:
+            gone = True
+        elif frame["type"] == "message":
+            assert frame["id"] == str(number)
+            return gone
+
+
+async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
+    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
+    async with (
+        open_client(
+            server.ws_url, credentials[0], sock=narrow_socket(server.port), ping_interval=None
+        ) as slow,
+        open_client(server.ws_url, credentials[1]) as sender,
+        open_client(server.ws_url, credentials[2]) as fast,
+    ):
+        user = (await slow.expect("welcome"))["user"]
+        for client in (slow, sender, fast):
+            await client.join("slow")
+        await publish_until_gone(sender, fast, user)
+        # Whoever reads on finds what was on its way, and then why it ended.
+        with pytest.raises(ConnectionClosedError):
+            await slow.expect("never")
+        assert slow.socket.close_code == 1013
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has TCP_USER_TIMEOUT")
+async def test_peer_that_never_reads_again_is_dropped(start_server: StartServer) -> None:
+    server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=1)
+    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
+    narrow = narrow_socket(server.port)
+    async with (
+        open_client(
+            server.ws_url, credentials[0], sock=narrow, ping_interval=None, close_timeout=0
+        ) as slow,
+        open_client(server.ws_url, credentials[1]) as sender,
+        open_client(server.ws_url, credentials[2]) as fast,
+    ):
+        user = (await slow.expect("welcome"))["user"]
+        for client in (slow, sender, fast):
+            await client.join("slow")
+        await publish_until_gone(sender, fast, user)
+        async with asyncio.timeout(10):
+            while kernel_has_connection(server.port, narrow.getsockname()[1]):
+                await asyncio.sleep(0.05)
+
+
+def kernel_has_connection(local_port: int, remote_port: int) -> bool:
+    """Whether there is a TCP connection between these ports of 127.0.0.1 (`man 5 proc`)."""
+    ends = f"0100007F:{local_port:04X} 0100007F:{remote_port:04X}"
+    return ends in Path("/proc/net/tcp").read_text()

@@ -1,0 +1,28 @@
+// Why a socket closed, and whether to come back.
+// RFC 6455 section 7.4.1 and the IANA registry of close codes.
+
+const CODES = {
+  1000: { name: "normal closure", retry: false, sentence: "The server ended the connection." },
+  1001: { name: "going away", retry: true, sentence: "The server is going away." },
+  1002: { name: "protocol error", retry: false, sentence: "The server did not understand this page." },
+  1003: { name: "unsupported data", retry: false, sentence: "The server did not accept what this page sent." },
+  1005: { name: "no status", retry: true, sentence: "The connection ended." },
+  1006: { name: "abnormal closure", retry: true, sentence: "The connection was lost." },
+  1007: { name: "invalid payload", retry: false, sentence: "The server could not read what this page sent." },
+  1008: { name: "policy violation", retry: false, sentence: "The server closed this connection for breaking its rules." },
+  1009: { name: "message too big", retry: false, sentence: "A message was too big for the server." },
+  1011: { name: "internal error", retry: true, sentence: "Something went wrong in the server." },
+  1012: { name: "service restart", retry: true, sentence: "The server is restarting." },
+  1013: { name: "try again later", retry: true, sentence: "The server is busy, or this connection was too slow for it." },
+};
+
+/** The name of a close code, whether to retry after it, and a sentence for people. */
+export function closeCode(code) {
+  return (
+    CODES[code] ?? {
+      name: "unknown",
+      retry: code >= 4000 && code <= 4399,
+      sentence: `The server closed the connection with code ${code}.`,
+    }
+  );
+}

@@ -1,0 +1,98 @@
+import * as auth from "./auth/index.js";
+import { Connection } from "./connection.js";
+import { Log } from "./log.js";
+import { Rooms, isRoomName } from "./rooms.js";
+import { View } from "./view.js";
+
+const DEFAULT_ROOM = "lobby";
+const BAD_NAME = "A room's name is 1 to 64 letters (A to Z), digits, dots, hyphens and underscores.";
+
+let current = null;
+
+const connection = new Connection(auth, {
+  onState: (state) => {
+    view.showState(state);
+    if (state.state !== "open") rooms.disconnected();
+    if (state.state === "expired") start("Your session has ended. Log in again.");
+  },
+  onMessage: (message) => {
+    rooms.receive(message);
+    if (message.type === "welcome") view.showUser(rooms.user);
+  },
+});
+
+const rooms = new Rooms((message) => connection.send(message), {
+  onEntry: (room, entry) => {
+    if (room === current) log.put(entry);
+    if (!entry.own && !entry.notice && (room !== current || document.hidden)) {
+      room.unread += 1;
+      view.showRooms(rooms, current);
+    }
+  },
+  onForgotten: (room, entry) => {
+    if (room === current) log.remove(entry);
+  },
+  onMembers: (room) => {
+    if (room === current) view.showMembers(room, rooms.user);
+  },
+});
+
+const log = new Log({
+  onRetry: (entry) => rooms.retry(current, entry),
+  onDiscard: (entry) => rooms.discard(current, entry),
+});
+
+const view = new View({
+  onSend: (text) => rooms.publish(current, text),
+  onRoom: (name) => {
+    if (!isRoomName(name)) return BAD_NAME;
+    location.hash = name;
+    return "";
+  },
+  onLeave: (name) => {
+    rooms.leave(rooms.get(name));
+    if (name === current.name) location.hash = [...rooms][0].name;
+    else view.showRooms(rooms, current);
+    remember();
+  },
+  onReconnect: () => connection.connect(),
+});
+
+/** Show the room that the address names. */
+function showRoom() {
+  const name = location.hash.slice(1) || DEFAULT_ROOM;
+  if (current !== null) current.draft = view.draft;
+  current = rooms.enter(isRoomName(name) ? name : (current?.name ?? DEFAULT_ROOM));
+  current.unread = 0;
+  view.showRoom(current);
+  view.showRooms(rooms, current);
+  view.showMembers(current, rooms.user);
+  log.show(current);
+  remember();
+  if (!isRoomName(name)) {
+    rooms.notice(current, `There is no room of the name in the address. ${BAD_NAME}`);
+    history.replaceState(null, "", `#${current.name}`);
+  }
+}
+
+// A reload comes back to the same rooms.
+function remember() {
+  sessionStorage.setItem("rooms", JSON.stringify([...rooms].map((room) => room.name)));
+}
+
+/** Connect as soon as somebody is logged in. */
+async function start(reason) {
+  await auth.enter(reason);
+  view.focus();
+  connection.connect();
+}
+
+for (const name of JSON.parse(sessionStorage.getItem("rooms") ?? "[]")) rooms.enter(name);
+showRoom();
+addEventListener("hashchange", showRoom);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  current.unread = 0;
+  view.showRooms(rooms, current);
+});
+start("");
