@@ -102,8 +102,7 @@ class ConnectionManager:
         async with self._lock(name):
             try:
                 room = self._rooms.get(name) or await self._open(name)
-            except BrokerUnavailable as error:
-                logger.warning("could not open a room: %s", error)
+            except BrokerUnavailable:
                 detail = "the room can't be entered at the moment: try again"
                 connection.send(Error(code="unavailable", detail=detail, room=name))
                 return
@@ -147,8 +146,7 @@ class ConnectionManager:
         )
         try:
             await self._broadcast.publish(channel_of(request.room), body.model_dump_json())
-        except BrokerUnavailable as error:
-            logger.warning("could not publish: %s", error)
+        except BrokerUnavailable:
             detail = "the message could not be sent at the moment: try again"
             connection.send(
                 Error(code="unavailable", detail=detail, room=request.room, ref=request.id)

@@ -63,11 +63,14 @@ class Client:
 async def open_client(
     ws_url: str, credentials: Credentials, path: str = "/ws", **options: Any
 ) -> AsyncIterator[Client]:
-    """Connect; `options` are those of `websockets.connect`."""
+    """Connect; `options` are those of `websockets.connect`.
+
+    Unless they say otherwise, everything that comes is read at once.
+    """
     async with connect(
         ws_url + path,
         additional_headers=credentials.headers,
         subprotocols=[Subprotocol(name) for name in credentials.subprotocols] or None,
-        **options,
+        **{"max_queue": None, **options},
     ) as socket:
         yield Client(socket)

@@ -51,7 +51,7 @@ async def accounts(server: AppServer, database_url: str) -> AsyncIterator[Accoun
         yield accounts
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def http(server: AppServer) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=server.url) as http:
         yield http

@@ -1,7 +1,18 @@
-"""Who is in a room: users, not tabs."""
+"""Who is in a room: users, not tabs, and on any worker."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Literal
+
+import pytest_asyncio
+from broadcaster import Broadcast
+
+from app.broker.memory import MemoryBackend
+from app.presence import PresenceTracker
+from app.protocol import Presence
 from tests.auth import sign_in
-from tests.client import open_client
+from tests.client import PATIENCE, open_client
 from tests.server import AppServer
 
 
@@ -15,3 +26,106 @@ async def test_members_see_who_comes_and_goes(server: AppServer) -> None:
             assert (await bob.join("presence"))["members"] == sorted([name, other])
             await alice.expect("presence", room="presence", user=other, event="join")
         await alice.expect("presence", room="presence", user=other, event="leave")
+
+
+class FlakyBackend(MemoryBackend):
+    """A broker that can seem dead."""
+
+    seems_alive = True
+
+    @property
+    def alive(self) -> bool:
+        return self.seems_alive
+
+
+class Workers:
+    """Presence on several workers, which share a broker."""
+
+    def __init__(self) -> None:
+        self.backend = FlakyBackend("memory://")
+        self.broadcast = Broadcast(backend=self.backend)
+        self.stack = AsyncExitStack()
+
+    async def start(self, interval: float = 0.05) -> tuple[PresenceTracker, list[Presence]]:
+        """Presence on one more worker, and the list of what it notifies."""
+        notified: list[Presence] = []
+        tracker = PresenceTracker(self.broadcast, self.backend, interval, notified.append)
+        await self.stack.enter_async_context(tracker.running())
+        return tracker, notified
+
+
+@pytest_asyncio.fixture
+async def workers() -> AsyncIterator[Workers]:
+    workers = Workers()
+    async with workers.broadcast, workers.stack:
+        yield workers
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def event(user: str, event: Literal["join", "leave"]) -> Presence:
+    return Presence(room="room", user=user, event=event)
+
+
+async def test_tabs_of_a_user_count_once_on_any_worker(workers: Workers) -> None:
+    (one, heard_by_one), (two, heard_by_two) = await workers.start(), await workers.start()
+    one.join("room", "alice")
+    one.join("room", "alice")
+    await until(lambda: two.members("room") == ["alice"])
+    two.join("room", "alice")
+    two.join("room", "bob")
+    await until(lambda: one.members("room") == ["alice", "bob"])
+    one.leave("room", "alice")
+    one.leave("room", "alice")
+    two.leave("room", "bob")
+    await until(lambda: one.members("room") == ["alice"])
+    two.leave("room", "alice")
+    await until(lambda: one.members("room") == [])
+    expected = [event("alice", "join"), event("bob", "join")]
+    expected += [event("bob", "leave"), event("alice", "leave")]
+    assert heard_by_one == expected
+    assert heard_by_two == expected
+
+
+async def test_new_worker_learns_who_is_there_without_waiting(workers: Workers) -> None:
+    one, _ = await workers.start(interval=60)
+    one.join("room", "alice")
+    two, _ = await workers.start(interval=60)
+    await until(lambda: two.members("room") == ["alice"])
+
+
+async def test_users_of_a_silent_worker_leave_once(workers: Workers) -> None:
+    one, heard = await workers.start()
+    silent, _ = await workers.start(interval=60)
+    silent.join("room", "alice")
+    await until(lambda: one.members("room") == ["alice"])
+    await until(lambda: one.members("room") == [])
+    assert heard == [event("alice", "join"), event("alice", "leave")]
+
+
+async def test_nobody_leaves_because_the_broker_is_silent(workers: Workers) -> None:
+    one, heard = await workers.start(interval=0.02)
+    silent, _ = await workers.start(interval=60)
+    silent.join("room", "alice")
+    await until(lambda: one.members("room") == ["alice"])
+    workers.backend.seems_alive = False
+    await asyncio.sleep(0.2)  # ten announcements missed
+    assert heard == [event("alice", "join")]
+    workers.backend.seems_alive = True
+    await until(lambda: one.members("room") == [])
+
+
+async def test_users_of_a_worker_that_ends_leave_at_once(workers: Workers) -> None:
+    one, _ = await workers.start(interval=60)
+    leaving = Workers()
+    leaving.broadcast, leaving.backend = workers.broadcast, workers.backend
+    two, _ = await leaving.start(interval=60)
+    two.join("room", "alice")
+    await until(lambda: one.members("room") == ["alice"])
+    await leaving.stack.aclose()
+    await until(lambda: one.members("room") == [])

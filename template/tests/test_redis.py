@@ -107,6 +107,22 @@ async def test_workers_of_one_server_exchange_messages(
                 await client.expect("message", id=str(id(sender)))
 
 
+async def test_many_publish_at_once(start_server: StartServer, redis_url: str) -> None:
+    server = await start_server(BROKER_URL=redis_url)
+    credentials = await sign_in(server.url, "alice")
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(150):
+            client = await stack.enter_async_context(open_client(server.ws_url, credentials))
+            await client.join("crowd")
+            clients.append(client)
+        await asyncio.gather(
+            *(client.publish("crowd", "hello", id=str(n)) for n, client in enumerate(clients))
+        )
+        for number, client in enumerate(clients):
+            await client.expect("message", id=str(number))
+
+
 async def test_outage_is_told_and_outlived(
     start_server: StartServer, redis_server: RedisServer
 ) -> None:

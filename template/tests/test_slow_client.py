@@ -3,13 +3,15 @@
 import asyncio
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
 from tests.auth import sign_in
-from tests.client import Client, open_client
+from tests.client import Client, Credentials, open_client
 from tests.conftest import StartServer
 from tests.server import AppServer
 
@@ -18,13 +20,19 @@ LIMIT = 20_000
 """Messages after which a server that still keeps a stalled client keeps it for ever."""
 
 
-def narrow_socket(port: int) -> socket.socket:
-    """A connected socket that takes in little while nobody reads from it."""
+@asynccontextmanager
+async def open_stalling_client(
+    server: AppServer, credentials: Credentials
+) -> AsyncIterator[Client]:
+    """A client that takes in little while nobody receives from it."""
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    narrow.connect(("127.0.0.1", port))
+    narrow.connect(("127.0.0.1", server.port))
     narrow.setblocking(False)
-    return narrow
+    async with open_client(
+        server.ws_url, credentials, sock=narrow, max_queue=1, ping_interval=None, close_timeout=0
+    ) as client:
+        yield client
 
 
 async def publish_until_gone(sender: Client, fast: Client, user: str) -> None:
@@ -56,9 +64,7 @@ async def next_message(client: Client, number: int, user: str) -> bool:
 async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
     credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
     async with (
-        open_client(
-            server.ws_url, credentials[0], sock=narrow_socket(server.port), ping_interval=None
-        ) as slow,
+        open_stalling_client(server, credentials[0]) as slow,
         open_client(server.ws_url, credentials[1]) as sender,
         open_client(server.ws_url, credentials[2]) as fast,
     ):
@@ -76,11 +82,8 @@ async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
 async def test_peer_that_never_reads_again_is_dropped(start_server: StartServer) -> None:
     server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=1)
     credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
-    narrow = narrow_socket(server.port)
     async with (
-        open_client(
-            server.ws_url, credentials[0], sock=narrow, ping_interval=None, close_timeout=0
-        ) as slow,
+        open_stalling_client(server, credentials[0]) as slow,
         open_client(server.ws_url, credentials[1]) as sender,
         open_client(server.ws_url, credentials[2]) as fast,
     ):
@@ -89,7 +92,7 @@ async def test_peer_that_never_reads_again_is_dropped(start_server: StartServer)
             await client.join("slow")
         await publish_until_gone(sender, fast, user)
         async with asyncio.timeout(10):
-            while kernel_has_connection(server.port, narrow.getsockname()[1]):
+            while kernel_has_connection(server.port, slow.socket.local_address[1]):
                 await asyncio.sleep(0.05)
 
 

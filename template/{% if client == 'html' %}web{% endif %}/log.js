@@ -113,13 +113,13 @@ export class Log {
     if (entry.state === "pending") return ["Sending…"];
     const retry = element("button", "link retry");
     retry.type = "button";
-    retry.textContent = "Try again";
+    retry.textContent = "Send again";
     retry.addEventListener("click", () => this.#onRetry(entry));
     const discard = element("button", "link discard");
     discard.type = "button";
     discard.textContent = "Discard";
     discard.addEventListener("click", () => this.#onDiscard(entry));
-    return [`Not sent: ${entry.reason}. `, retry, " ", discard];
+    return [`${entry.reason} `, retry, " ", discard];
   }
 
   #emptyOrNot() {
@@ -181,6 +181,6 @@ function sentAt(item) {
 
 function hue(name) {
   let sum = 0;
-  for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65_521;
+  for (const character of name) sum = (sum * 257 + character.codePointAt(0)) % 65_521;
   return sum % HUES;
 }

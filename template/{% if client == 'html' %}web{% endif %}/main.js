@@ -13,7 +13,9 @@ const connection = new Connection(auth, {
   onState: (state) => {
     view.showState(state);
     if (state.state !== "open") rooms.disconnected();
-    if (state.state === "expired") start("Your session has ended. Log in again.");
+    if (state.state !== "expired") return;
+    view.showUser("");
+    start("Your session has ended. Log in again.");
   },
   onMessage: (message) => {
     rooms.receive(message);

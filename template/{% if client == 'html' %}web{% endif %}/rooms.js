@@ -168,11 +168,11 @@ export class Rooms {
     const entry = room.pending.get(ref);
     if (entry !== undefined) {
       entry.state = "failed";
-      entry.reason = detail;
+      entry.reason = sentence(detail);
       this.#onEntry(room, entry);
       return;
     }
-    if (room.refusals === 0) this.notice(room, `The server says: ${detail}.`);
+    if (room.refusals === 0) this.notice(room, sentence(detail));
     if (code === "unavailable" && !room.joined) {
       setTimeout(() => room.joined || this.#join(room), backoff(room.refusals));
       room.refusals += 1;
@@ -188,6 +188,10 @@ export class Rooms {
   #publish(room, { id, text }) {
     if (room.joined) this.#send({ type: "publish", room: room.name, id, text });
   }
+}
+
+function sentence(detail) {
+  return `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`;
 }
 
 // crypto.randomUUID exists on secure origins only.

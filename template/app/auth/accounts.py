@@ -18,7 +18,7 @@ from fastapi.requests import HTTPConnection
 from pwdlib import PasswordHash
 from sqlalchemy import String, event, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -134,8 +134,8 @@ async def open_accounts(database_url: str) -> AsyncIterator[Accounts]:
     try:
         try:
             await _create_tables(engine)
-        except IntegrityError:
-            # PostgreSQL says so when another worker creates them at the same time.
+        except (IntegrityError, ProgrammingError):
+            # On PostgreSQL, IF NOT EXISTS fails while another worker creates the same table.
             await _create_tables(engine)
         yield Accounts(engine)
     finally:

@@ -16,7 +16,7 @@ from collections import Counter
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -40,7 +40,11 @@ CANARY_DEADLINE = 5.0
 BACKOFF_BASE, BACKOFF_CAP = 0.1, 2.0
 """Seconds: the first and the longest ceiling of the wait before a reconnection."""
 
+MAX_CONNECTIONS = 32
+"""Connections to Redis per worker; a publish waits for one that is free."""
+
 POSITION_SECONDS = 3600
+"""How long Redis remembers where a channel stands."""
 
 # What a broken connection, an unreachable server or one that is loading raises.
 Outage = (RedisError, OSError, TimeoutError)
@@ -53,15 +57,19 @@ class RedisBackend(Backend):
         super().__init__(url)
         # Reconnecting is the supervisor's work, and a publish that may have been
         # carried out must not be repeated behind its sender's back.
-        never = Retry(NoBackoff(), retries=0, supported_errors=())
-        self._redis: Redis = Redis.from_url(
-            url, retry=never, socket_connect_timeout=PUBLISH_DEADLINE
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=PUBLISH_DEADLINE,
+            retry=Retry(NoBackoff(), retries=0, supported_errors=()),
+            socket_connect_timeout=PUBLISH_DEADLINE,
         )
+        self._redis = Redis.from_pool(pool)
         self._publish_script = self._redis.register_script(
             files("app.broker").joinpath("redis.lua").read_text()
         )
         # Publish/subscribe ignores the database number, so the names carry it.
-        database = self._redis.connection_pool.connection_kwargs.get("db", 0)
+        database = pool.connection_kwargs.get("db", 0)
         self._prefix = f"{PROJECT_NAME}:{database}:"
         self._canary_channel = f"canary:{secrets.token_hex(8)}"
         self._published: asyncio.Queue[Publication] = asyncio.Queue(QUEUE_SIZE)
@@ -110,7 +118,7 @@ class RedisBackend(Backend):
                     pipeline.hmget(key, "epoch", "offset")
                     *_, (epoch, offset) = await pipeline.execute()
         except Outage as error:
-            raise BrokerUnavailable(f"Redis did not answer: {error!r}") from error
+            raise BrokerUnavailable(f"Redis did not answer: {describe(error)}") from error
         return Position(epoch=epoch.decode(), offset=int(offset))
 
     async def publish(self, channel: str, message: str) -> None:
@@ -124,7 +132,7 @@ class RedisBackend(Backend):
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 await self._publish_script(keys=[self._position_key(channel)], args=arguments)
         except Outage as error:
-            raise BrokerUnavailable(f"Redis did not take the message: {error!r}") from error
+            raise BrokerUnavailable(f"Redis did not take the message: {describe(error)}") from error
 
     async def next_published(self) -> Publication:
         return await self._published.get()
@@ -143,7 +151,7 @@ class RedisBackend(Backend):
                 await self._pubsub.execute_command(command, self._prefix + channel)
         except Outage as error:
             # The reading side meets the same broken connection and mends it.
-            logger.warning("Redis did not take %s: %r", command, error)
+            logger.warning("Redis did not take %s: %s", command, describe(error))
 
     # --- The subscribing connection, owned by one task ----------------------------
 
@@ -165,7 +173,9 @@ class RedisBackend(Backend):
                 ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
                 attempt = min(attempt + 1, 16)
                 delay = random.uniform(0, ceiling)  # noqa: S311
-                logger.warning("no connection to Redis, next try in %.1f s: %r", delay, error)
+                # The first failure is news; the attempts that follow are not.
+                level = logging.WARNING if attempt == 1 else logging.DEBUG
+                logger.log(level, "no connection to Redis: %s", describe(error))
             finally:
                 self._pubsub = None
                 self._heard_at = None
@@ -173,7 +183,7 @@ class RedisBackend(Backend):
 
     async def _subscribe_all(self, pubsub: PubSub) -> None:
         async with asyncio.timeout(CANARY_DEADLINE):
-            await pubsub.connect()
+            await pubsub.connect()  # type: ignore[no-untyped-call]
             channels = list(self._wanted)
             self._unconfirmed = Counter(channels)
             self._pubsub = pubsub
@@ -217,3 +227,8 @@ def decode(channel: str, data: bytes) -> Publication:
     """Read what `redis.lua` published. Raises ValueError when it is something else."""
     epoch, offset, message = data.decode().split(" ", 2)
     return Publication(channel, message, Position(epoch=epoch, offset=int(offset)))
+
+
+def describe(error: Exception) -> str:
+    """An error in words: some of those of asyncio and Redis have only a name."""
+    return f"{type(error).__name__} {error}".strip()

@@ -55,6 +55,7 @@ function askForAccount({ login, register }, reason) {
   $("#logout").hidden = true;
   $("#account").hidden = false;
   $("#account-reason").textContent = reason;
+  $("#username").value = user ?? "";
   setMode("login");
   $("#account-mode").onclick = () => {
     setMode($("#account-form").dataset.mode === "login" ? "register" : "login");
@@ -95,7 +96,7 @@ function setMode(mode) {
   $("#account-mode").textContent = other;
   $("#account-error").textContent = "";
   $("#password").autocomplete = autocomplete;
-  $("#username").focus();
+  ($("#username").value ? $("#password") : $("#username")).focus();
 }
 
 /** A new page forgets everything that this one held. */
