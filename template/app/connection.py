@@ -11,6 +11,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from app.auth.identity import User
 from app.protocol import (
+    SUBPROTOCOL,
     ClientMessage,
     CloseCode,
     Error,
@@ -23,6 +24,12 @@ from app.protocol import (
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+
+async def accept(websocket: WebSocket) -> None:
+    """Accept a handshake, with this protocol's name if the client offered it."""
+    offered = websocket.scope["subprotocols"]
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
 
 class Connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 PROJECT = Path(__file__).parents[1]
-SECRET_KEY = "a key for tests, and for nothing else"
+SECRET_KEY = "a-key-for-tests-and-for-nothing-else"
 PATIENCE = 20.0
 """Seconds that a start or an end may take."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -196,6 +197,8 @@ async def test_rooms_of_a_connection_are_limited(server: AppServer, room: str) -
 
 async def test_only_the_known_subprotocol_is_chosen(server: AppServer) -> None:
     credentials = await sign_in(server.url, "alice")
-    async with open_client(server.ws_url, credentials) as alice:
-        chosen = alice.socket.subprotocol
-        assert chosen == ("realtime.v1" if credentials.subprotocols else None)
+    for path in ("/ws", "/ws/echo"):
+        for offered, chosen in ((["other", "realtime.v1"], "realtime.v1"), (["other"], None)):
+            presented = replace(credentials, subprotocols=offered)
+            async with open_client(server.ws_url, presented, path) as alice:
+                assert alice.socket.subprotocol == chosen

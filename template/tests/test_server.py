@@ -3,9 +3,7 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
@@ -39,52 +37,9 @@ async def test_termination_closes_sockets_with_1012_and_ends(start_server: Start
     assert "destroyed" not in log
 
 
-def start_with(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Start a server that is expected to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **settings},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("PORT", "http"),
-        ("PORT", "70000"),
-        ("ENVIRONMENT", "staging"),
-        ("BROKER_URL", "carrier-pigeon://loft"),
-        ("BROKER_URL", "localhost"),
-        ("WEB_CONCURRENCY", "2"),
-        ("ALLOWED_ORIGINS", "https://example.com/path"),
-        ("ALLOWED_ORIGINS", "*"),
-        ("OUTBOX_BYTES", "-1"),
-        ("PING_INTERVAL", "nan"),
-    ],
-)
-def test_bad_setting_stops_the_start_with_a_sentence(
-    tmp_path: Path, setting: str, value: str
-) -> None:
-    ended = start_with(tmp_path, **{setting: value})
-    assert ended.returncode != 0
-    assert setting in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
-
-
-def test_settings_come_from_a_dotenv_file_too(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("PORT=http\n")
-    assert "PORT" in start_with(tmp_path).stderr
-
-
-async def test_port_in_use_is_said(server: AppServer, tmp_path: Path) -> None:
-    ended = await asyncio.to_thread(start_with, tmp_path, PORT=str(server.port))
-    assert ended.returncode != 0
-    assert "Address already in use" in ended.stderr
+async def test_port_in_use_is_said(server: AppServer, start_server: StartServer) -> None:
+    with pytest.raises(AssertionError, match="Address already in use"):
+        await start_server(PORT=server.port)
 
 
 async def test_fastapi_dev_serves() -> None:

@@ -21,7 +21,7 @@ const REFUSED =
  *                     │       ▼
  *                     │     closed      for good: the close code is terminal
  *                     ▼
- *                  expired              the session is over: log in, then connect
+ *                  expired              the credentials are: `auth.enter`, then connect
  */
 export class Connection {
   state = "idle";

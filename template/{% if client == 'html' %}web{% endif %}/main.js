@@ -15,7 +15,7 @@ const connection = new Connection(auth, {
     if (state.state !== "open") rooms.disconnected();
     if (state.state !== "expired") return;
     view.showUser("");
-    start("Your session has ended. Log in again.");
+    start({ again: true });
   },
   onMessage: (message) => {
     rooms.receive(message);
@@ -82,9 +82,9 @@ function remember() {
   sessionStorage.setItem("rooms", JSON.stringify([...rooms].map((room) => room.name)));
 }
 
-/** Connect as soon as somebody is logged in. */
-async function start(reason) {
-  await auth.enter(reason);
+/** Connect as soon as it is known for whom. */
+async function start({ again }) {
+  await auth.enter({ again });
   view.focus();
   connection.connect();
 }
@@ -97,4 +97,4 @@ document.addEventListener("visibilitychange", () => {
   current.unread = 0;
   view.showRooms(rooms, current);
 });
-start("");
+start({ again: false });

@@ -10,7 +10,7 @@ const STATES = {
   open: "Connected",
   waiting: "Reconnecting…",
   closed: "Disconnected",
-  expired: "Logged out",
+  expired: "Disconnected",
 };
 
 const $ = (selector) => document.querySelector(selector);

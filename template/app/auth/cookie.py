@@ -76,7 +76,7 @@ async def authenticate(
     return User(name=name)
 
 
-@router.post("/login")
+@router.post("/login", responses={401: {"description": "Wrong user name or password"}})
 async def login(
     connection: HTTPConnection, response: Response, accounts: AccountsStore, account: LoggedIn
 ) -> LoginAnswer:

@@ -129,7 +129,7 @@ def read_access_token(token: str, settings: Settings) -> str:
     raise BadToken("This access token is not valid.")
 
 
-@router.post("/login")
+@router.post("/login", responses={401: {"description": "Wrong user name or password"}})
 async def login(
     connection: HTTPConnection, response: Response, accounts: AccountsStore, account: LoggedIn
 ) -> Tokens:
@@ -150,7 +150,7 @@ async def login(
     return answer(connection, response, account.name, refresh_token)
 
 
-@router.post("/refresh")
+@router.post("/refresh", responses={401: {"description": "Not a refresh token, or spent"}})
 async def refresh(
     connection: HTTPConnection,
     response: Response,

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Cookie, Depends, Header, Path, Query, WebSocket, 
 
 from app.auth import CurrentUser
 from app.auth.origin import check_origin
+from app.connection import accept
 from app.protocol import Welcome, encode
 
 router = APIRouter(dependencies=[Depends(check_origin)])
@@ -48,7 +49,7 @@ async def serve(
     websocket: WebSocket, user: str, every: float, first: dict[str, object] | None = None
 ) -> None:
     """Return every frame, and send the time every so many seconds, until the peer leaves."""
-    await websocket.accept()
+    await accept(websocket)
     try:
         welcome = Welcome(connection=secrets.token_hex(8), user=user, heartbeat=0)
         await websocket.send_text(encode(welcome).text)

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Depends, WebSocket
 
 from app.auth import CurrentUser
 from app.auth.origin import check_origin
-from app.connection import Connection
+from app.connection import Connection, accept
 from app.manager import Manager
-from app.protocol import SUBPROTOCOL, ClientMessage, Join, Leave, Ping, Pong, Publish, Welcome
+from app.protocol import ClientMessage, Join, Leave, Ping, Pong, Publish, Welcome
 from app.settings import Settings
 
 router = APIRouter(dependencies=[Depends(check_origin)])
@@ -16,8 +16,7 @@ router = APIRouter(dependencies=[Depends(check_origin)])
 async def realtime(websocket: WebSocket, user: CurrentUser, manager: Manager) -> None:
     """Serve one client."""
     settings: Settings = websocket.app.state.settings
-    offered = websocket.scope["subprotocols"]
-    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    await accept(websocket)
     connection = Connection(websocket, user, settings)
     connection.send(
         Welcome(connection=connection.id, user=user.name, heartbeat=settings.ping_interval)

@@ -3,9 +3,9 @@
 import { enterAs } from "./accounts/form.js";
 import { get, post } from "./accounts/http.js";
 
-/** Resolves when somebody is logged in. Asks for name and password where needed. */
-export async function enter(reason) {
-  await enterAs({ whoAmI, login, register, logout }, reason);
+/** Resolves when somebody is logged in; `again` says that a session has just ended. */
+export async function enter({ again }) {
+  await enterAs({ whoAmI, login, register, logout }, again);
 }
 
 /** The WebSocket subprotocols to offer. */

@@ -1,4 +1,4 @@
-// Nobody logs in: everybody is a guest with a name from the server.
+// Everybody is a guest, with a name from the server.
 
 /** Nothing to ask. */
 export async function enter() {}

@@ -1,6 +1,7 @@
 import { Refused } from "./http.js";
 
 const UNREACHABLE = "The server can't be reached. Try again in a moment.";
+const ENDED = "Your session has ended. Log in again.";
 const NOT_KEPT =
   "The browser did not keep the session. It may block storage, or this address may need HTTPS.";
 
@@ -23,12 +24,12 @@ const MODES = {
 let user = null;
 
 /**
- * Resolves when somebody is logged in: from before, or through the form, which gives
- * the reason for asking. It resolves as well when the server can't be asked who is
+ * Resolves when somebody is logged in: from before, or through the form. It resolves as well when the server can't be asked who is
  * there: the connection will find out.
  */
-export async function enterAs({ whoAmI, login, register, logout }, reason) {
-  let name = reason ? null : await unlessUnreachable(whoAmI());
+export async function enterAs({ whoAmI, login, register, logout }, again) {
+  let name = again ? null : await unlessUnreachable(whoAmI());
+  let reason = again ? ENDED : "";
   while (name === null) {
     await askForAccount({ login, register }, reason);
     name = await unlessUnreachable(whoAmI());

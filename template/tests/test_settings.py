@@ -1,0 +1,64 @@
+"""Settings: what they are, and what is refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from app.settings import Settings
+from tests.server import PROJECT
+
+
+def start_with(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Start a server that is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("ENVIRONMENT", "staging"),
+        ("BROKER_URL", "carrier-pigeon://loft"),
+        ("BROKER_URL", "localhost"),
+        ("WEB_CONCURRENCY", "2"),
+        ("ALLOWED_ORIGINS", "https://example.com/path"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("OUTBOX_BYTES", "-1"),
+        ("PING_INTERVAL", "nan"),
+    ],
+)
+def test_bad_setting_stops_the_start_with_a_sentence(
+    tmp_path: Path, setting: str, value: str
+) -> None:
+    ended = start_with(tmp_path, **{setting: value})
+    assert ended.returncode != 0
+    assert setting in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_settings_come_from_a_dotenv_file_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=http\n")
+    assert "PORT" in start_with(tmp_path).stderr
+
+
+def test_env_example_has_every_setting_with_its_default() -> None:
+    example = dotenv_values(PROJECT / ".env.example")
+    assert example.keys() == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        if value := example[name.upper()]:
+            assert value == str(field.default), name
+        else:
+            assert not field.default, name

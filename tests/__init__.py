@@ -1,0 +1,1 @@
+"""Renders every combination of the questionnaire, and proves it."""

@@ -1,0 +1,85 @@
+"""A rendered project imports what it declares, and declares what it imports."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+OWN_PACKAGES = {"app", "tests"}
+
+NEVER_IMPORTED = {
+    "aiosqlite": "SQLAlchemy imports it when DATABASE_URL names it",
+    "fastapi-cli": "it is the command `fastapi`",
+    "mypy": "it is a command",
+    "pytest-asyncio": "pytest loads it",
+    "python-multipart": "FastAPI imports it to read forms",
+    "ruff": "it is a command",
+}
+"""Dependencies that no import shows."""
+
+
+def undeclared_or_unused(project: Path) -> list[str]:
+    """What is imported and not declared for that place, and the other way round."""
+    declared = tomllib.loads((project / "pyproject.toml").read_text())
+    runtime = {name_of(text) for text in declared["project"]["dependencies"]}
+    development = {name_of(text) for text in declared["dependency-groups"]["dev"]}
+    in_app = set(imported(project / "app"))
+    in_tests = set(imported(project / "tests"))
+    return [
+        *(f"app imports {name}: no dependency" for name in sorted(in_app - runtime)),
+        *(
+            f"tests import {name}: no dependency, nor in the group dev"
+            for name in sorted(in_tests - runtime - development)
+        ),
+        *(
+            f"{name}: a dependency that app does not import"
+            for name in sorted(runtime - in_app - NEVER_IMPORTED.keys())
+        ),
+        *(
+            f"{name}: in the group dev, but tests do not import it"
+            for name in sorted(development - in_tests - NEVER_IMPORTED.keys())
+        ),
+        *(f"{name}: declared twice" for name in sorted(runtime & development)),
+    ]
+
+
+def name_of(requirement: str) -> str:
+    """The normalized name in a requirement such as `pwdlib[argon2]>=0.3`."""
+    matched = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert matched is not None, requirement
+    return normalized(matched.group())
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported(folder: Path) -> Iterator[str]:
+    """The distributions that modules under a folder import."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module or ""]
+            else:
+                continue
+            for module in modules:
+                package = module.partition(".")[0]
+                if package not in OWN_PACKAGES | sys.stdlib_module_names:
+                    yield distribution_of(package)
+
+
+def distribution_of(package: str) -> str:
+    """What installs an import package; the package itself when nothing does."""
+    distributions = installed().get(package, [package])
+    return normalized(distributions[0])
+
+
+@cache
+def installed() -> dict[str, list[str]]:
+    return dict(packages_distributions())

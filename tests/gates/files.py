@@ -1,0 +1,105 @@
+"""A rendered project has exactly the files that its options need."""
+
+from pathlib import Path
+
+from tests.template import Combination
+
+COMMON = {
+    ".copier-answers.yml",
+    ".env.example",
+    ".github/workflows/ci.yml",
+    ".gitignore",
+    "README.md",
+    "app/__init__.py",
+    "app/__main__.py",
+    "app/auth/__init__.py",
+    "app/auth/identity.py",
+    "app/auth/origin.py",
+    "app/broker/__init__.py",
+    "app/broker/base.py",
+    "app/broker/memory.py",
+    "app/connection.py",
+    "app/main.py",
+    "app/manager.py",
+    "app/presence.py",
+    "app/protocol.py",
+    "app/routes/__init__.py",
+    "app/routes/echo.py",
+    "app/routes/ops.py",
+    "app/routes/realtime.py",
+    "app/settings.py",
+    "pyproject.toml",
+    "tests/__init__.py",
+    "tests/auth/__init__.py",
+    "tests/broker/__init__.py",
+    "tests/broker/memory.py",
+    "tests/client.py",
+    "tests/conftest.py",
+    "tests/server.py",
+    "tests/test_presence.py",
+    "tests/test_realtime.py",
+}
+
+ACCOUNTS = {
+    "app/auth/__main__.py",
+    "app/auth/accounts.py",
+    "app/routes/accounts.py",
+    "tests/test_accounts.py",
+}
+
+AUTH = {
+    "cookie": ACCOUNTS
+    | {"app/auth/cookie.py", "tests/auth/cookie.py", "tests/test_auth_cookie.py"},
+    "jwt": ACCOUNTS | {"app/auth/jwt.py", "tests/auth/jwt.py", "tests/test_auth_jwt.py"},
+    "none": {"app/auth/none.py", "tests/auth/none.py", "tests/test_auth_none.py"},
+}
+
+BROKER = {
+    "memory": set[str](),
+    "redis": {
+        "app/broker/redis.lua",
+        "app/broker/redis.py",
+        "compose.yaml",
+        "tests/broker/redis.py",
+        "tests/test_redis.py",
+    },
+}
+
+CLIENT = {
+    "html": {
+        "app/routes/web.py",
+        "tests/test_web.py",
+        "web/index.html",
+        "web/auth/index.js",
+    },
+    "none": set[str](),
+}
+
+ACCOUNTS_IN_HTML = {"web/auth/accounts/form.js", "web/auth/accounts/http.js"}
+
+
+def expected_files(combination: Combination, *, licensed: bool = False) -> set[str]:
+    files = COMMON | AUTH[combination.auth] | BROKER[combination.broker]
+    files |= CLIENT[combination.client]
+    if combination.client == "html":
+        files |= {f"web/auth/{combination.auth}.js"}
+        if combination.auth != "none":
+            files |= ACCOUNTS_IN_HTML
+    return files | {"LICENSE"} if licensed else files
+
+
+def files_in(project: Path) -> set[str]:
+    return {
+        path.relative_to(project).as_posix() for path in project.rglob("*") if not path.is_dir()
+    }
+
+
+def wrong_files(project: Path, combination: Combination, *, licensed: bool = False) -> list[str]:
+    """Files that are missing or too many, and folders without a file."""
+    expected, found = expected_files(combination, licensed=licensed), files_in(project)
+    empty = [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())]
+    return [
+        *(f"{name}: missing" for name in sorted(expected - found)),
+        *(f"{name}: unexpected" for name in sorted(found - expected)),
+        *(f"{path.relative_to(project)}: an empty folder" for path in sorted(empty)),
+    ]

@@ -1,0 +1,73 @@
+"""A rendered project shows no trace of the template, nor of what was not chosen."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.gates.files import files_in
+from tests.template import Combination, choices
+
+ANSWERS = ".copier-answers.yml"
+"""It records the answers, so it names options."""
+
+JINJA = re.compile(r"\{%|%\}|\{\{|\{#|#\}|_copier")
+
+WORKFLOW_EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
+"""What GitHub's workflows have themselves."""
+
+WORDS = {
+    "cookie": r"cookie|itsdangerous",
+    "jwt": r"jwt|bearer|access.token|refresh.token",
+    "none": r"\bguests?\b|anonymous",
+    "redis": r"redis|\blua\b|testcontainers|docker|\bcompose\b",
+    "html": r"\bhtml|javascript|\bweb/|static",
+    "accounts": r"\baccounts?\b|password|argon2|pwdlib|\blog(ged)?.?in\b|registration"
+    r"|auth/register|secret_?keys?\b|multipart|sqlalchemy|sqlite|database_url|session.(is|has)",
+}
+"""What only those speak of who chose the option. `accounts` stands for cookie and jwt."""
+
+EXCEPTIONS = {
+    "cookie": {
+        "app/auth/origin.py": "explains what browsers do with cookies",
+        "app/routes/echo.py": "shows how an endpoint reads any cookie",
+        "tests/test_echo.py": "tests that",
+    },
+}
+
+
+def traces_of_jinja(project: Path) -> list[str]:
+    """Lines and file names with a delimiter that only the template has."""
+    findings = [name for name in sorted(files_in(project)) if JINJA.search(name)]
+    for name, number, line in lines_of(project):
+        if name.startswith(".github/"):
+            line = WORKFLOW_EXPRESSION.sub("", line)  # noqa: PLW2901
+        if JINJA.search(line):
+            findings.append(f"{name}:{number}: {line.strip()}")
+    return findings
+
+
+def traces_of_unchosen(project: Path, combination: Combination) -> list[str]:
+    """Lines that speak of an option that the project does not have."""
+    unchosen = {
+        option
+        for question, chosen in asdict(combination).items()
+        for option in choices(question)
+        if option != chosen and option in WORDS
+    }
+    # "none" is a choice of two questions, and has words as a style of auth only.
+    unchosen -= {"none"} if combination.auth == "none" else set()
+    unchosen |= {"accounts"} if combination.auth == "none" else {"none"}
+    return [
+        f"{name}:{number}: {option}: {line.strip()}"
+        for name, number, line in lines_of(project)
+        for option in sorted(unchosen)
+        if re.search(WORDS[option], line, re.IGNORECASE) and name not in EXCEPTIONS.get(option, {})
+    ]
+
+
+def lines_of(project: Path) -> Iterator[tuple[str, int, str]]:
+    for name in sorted(files_in(project) - {ANSWERS}):
+        text = (project / name).read_text(errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            yield name, number, line

@@ -1,0 +1,67 @@
+"""Every combination of answers gives a project that keeps what the template promises."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.gates import expect_none
+from tests.gates.dependencies import undeclared_or_unused
+from tests.gates.files import wrong_files
+from tests.gates.residue import traces_of_jinja, traces_of_unchosen
+from tests.gates.suite import failing_tests
+from tests.gates.syntax import unparsable
+from tests.gates.tools import lint_errors, type_errors, unformatted
+from tests.template import COMBINATIONS, Combination, render
+
+Rendered = Callable[[Combination], Path]
+
+every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
+
+
+@every_combination
+def test_suite_passes_and_skips_nothing(tmp_path: Path, combination: Combination) -> None:
+    project = render(tmp_path / "my-chat", combination)
+    expect_none(failing_tests(project))
+    shutil.rmtree(project)
+
+
+@every_combination
+def test_types_are_strict(rendered: Rendered, combination: Combination) -> None:
+    expect_none(type_errors(rendered(combination)))
+
+
+@every_combination
+def test_has_exactly_the_files_of_its_options(rendered: Rendered, combination: Combination) -> None:
+    expect_none(wrong_files(rendered(combination), combination))
+
+
+@every_combination
+def test_has_no_trace_of_the_template(rendered: Rendered, combination: Combination) -> None:
+    expect_none(traces_of_jinja(rendered(combination)))
+
+
+@every_combination
+def test_has_no_trace_of_other_options(rendered: Rendered, combination: Combination) -> None:
+    expect_none(traces_of_unchosen(rendered(combination), combination))
+
+
+@every_combination
+def test_every_file_parses(rendered: Rendered, combination: Combination) -> None:
+    expect_none(unparsable(rendered(combination)))
+
+
+@every_combination
+def test_formatter_changes_nothing(rendered: Rendered, combination: Combination) -> None:
+    expect_none(unformatted(rendered(combination)))
+
+
+@every_combination
+def test_linter_is_content(rendered: Rendered, combination: Combination) -> None:
+    expect_none(lint_errors(rendered(combination)))
+
+
+@every_combination
+def test_dependencies_are_those_imported(rendered: Rendered, combination: Combination) -> None:
+    expect_none(undeclared_or_unused(rendered(combination)))

@@ -1,0 +1,147 @@
+"""The suite that a project is rendered with fails when the application is broken."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.gates.suite import failing_tests
+from tests.template import COMBINATIONS, Combination, choices, render
+
+ANYBODY = """
+from typing import Annotated
+from fastapi import Depends
+from app.auth.identity import User
+CurrentUser = Annotated[User, Depends(lambda: User(name="anybody"))]
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A replacement in the code, and the test that must notice it."""
+
+    name: str
+    combination: Combination
+    file: str
+    old: str
+    new: str
+    suite: str
+    test: str
+
+
+COOKIE, JWT, REDIS, MEMORY = (
+    next(c for c in reversed(COMBINATIONS) if option in (c.auth, c.broker) and c.client == "none")
+    for option in ("cookie", "jwt", "redis", "memory")
+)
+
+FAULTS = [
+    *(
+        Fault(
+            f"anybody may open a socket: {combination.auth}",
+            combination,
+            "app/routes/realtime.py",
+            "from app.auth import CurrentUser\n",
+            ANYBODY,
+            f"tests/test_auth_{combination.auth}.py",
+            f"test_without_a_{name}_no_socket_opens",
+        )
+        for combination, name in ((COOKIE, "cookie"), (JWT, "token"))
+    ),
+    Fault(
+        "any page may open a socket",
+        MEMORY,
+        "app/routes/realtime.py",
+        "APIRouter(dependencies=[Depends(check_origin)])",
+        "APIRouter()",
+        "tests/test_origin.py",
+        "test_foreign_page_is_refused_before_accept",
+    ),
+    Fault(
+        "a message is lost",
+        MEMORY,
+        "app/manager.py",
+        "        self._send_to_members(room, message)\n",
+        "        if position.offset % 5:\n            self._send_to_members(room, message)\n",
+        "tests/test_realtime.py",
+        "test_offsets_follow_joined_without_a_gap",
+    ),
+    Fault(
+        "a slow client's outbox is not bounded",
+        MEMORY,
+        "app/connection.py",
+        '            self.close(CloseCode.TRY_AGAIN_LATER, "too slow")\n',
+        "            pass\n",
+        "tests/test_slow_client.py",
+        "test_slow_client_is_closed_alone_with_1013",
+    ),
+    Fault(
+        "messages stay in their process",
+        REDIS,
+        "app/broker/redis.py",
+        "                await self._published.put(publication)\n",
+        "                pass\n",
+        "tests/test_redis.py",
+        "test_two_processes_exchange_messages",
+    ),
+    Fault(
+        "a lost connection to Redis is not made again",
+        REDIS,
+        "app/broker/redis.py",
+        "            await asyncio.sleep(delay)\n",
+        "            await asyncio.sleep(3600 + delay)\n",
+        "tests/test_redis.py",
+        "test_outage_is_told_and_outlived",
+    ),
+    Fault(
+        "a publication that Redis did not take is lost in silence",
+        REDIS,
+        "app/broker/redis.py",
+        'raise BrokerUnavailable(f"Redis did not take the message: {error!r}") from error\n',
+        "logger.warning(repr(error))\n",
+        "tests/test_redis.py",
+        "test_outage_is_told_and_outlived",
+    ),
+    Fault(
+        "a project is ready without its broker",
+        REDIS,
+        "app/broker/redis.py",
+        "            return False\n",
+        "            return True\n",
+        "tests/test_redis.py",
+        "test_outage_is_told_and_outlived",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_broken_application_is_found(tmp_path: Path, fault: Fault) -> None:
+    project = render(tmp_path / "my-chat", fault.combination)
+    path = project / fault.file
+    text = path.read_text()
+    assert text.count(fault.old) == 1, f"{fault.file} has {text.count(fault.old)} times {fault.old}"
+    path.write_text(text.replace(fault.old, fault.new))
+    findings = failing_tests(project, [fault.suite, "-k", fault.test])
+    assert any(f"::{fault.test}" in found and " failure: " in found for found in findings), findings
+
+
+def test_a_skipped_test_is_found(tmp_path: Path) -> None:
+    project = render(tmp_path / "my-chat", MEMORY)
+    suite = project / "tests" / "test_skipped.py"
+    suite.write_text("import pytest\n\n\ndef test_it() -> None:\n    pytest.skip('not here')\n")
+    assert "test_it skipped: not here" in failing_tests(project, ["tests/test_skipped.py"])[0]
+
+
+def test_a_suite_without_a_test_is_found(tmp_path: Path) -> None:
+    project = render(tmp_path / "my-chat", MEMORY)
+    assert failing_tests(project, ["-k", "nothing_has_this_name"])[0] == "no test ran"
+
+
+def test_a_suite_that_cannot_be_collected_is_found(tmp_path: Path) -> None:
+    project = render(tmp_path / "my-chat", MEMORY)
+    (project / "tests" / "conftest.py").write_text("import nothing_has_this_name\n")
+    assert failing_tests(project)
+
+
+def test_every_style_with_accounts_has_a_fault_planted() -> None:
+    planted = {fault.combination.auth for fault in FAULTS if fault.new == ANYBODY}
+    assert planted == set(choices("auth")) - {"none"}
