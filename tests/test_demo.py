@@ -43,7 +43,7 @@ def test_demo_takes_the_next_free_port_and_cleans_up(
         else:
             pytest.fail(output)
         assert int(address[2]) > busy_port
-        with urllib.request.urlopen(address[1]) as page:
+        with urllib.request.urlopen(address[1]) as page:  # noqa: S310
             assert b"<!doctype html>" in page.read()
         demo.send_signal(number)
         demo.communicate()

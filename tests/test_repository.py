@@ -42,7 +42,7 @@ def test_environment_has_what_every_project_declares(rendered: Rendered) -> None
 
 
 def test_lock_fits_and_names_public_hosts_only() -> None:
-    subprocess.run(["uv", "lock", "--check", "--offline"], cwd=ROOT, check=True)
+    subprocess.run(["uv", "lock", "--check", "--offline"], cwd=ROOT, check=True)  # noqa: S607
     hosts = re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text())
     assert set(hosts) == {"pypi.org", "files.pythonhosted.org"}
 
@@ -116,7 +116,9 @@ def test_readme_names_every_question_and_choice() -> None:
 
 def test_version_is_the_same_everywhere() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert re.search(rf"^## \[?{re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert re.search(
+        rf"^## \[?{re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 def test_a_migration_is_a_script_of_its_version() -> None:

@@ -165,5 +165,5 @@ def test_an_edit_of_the_very_line_that_changes_leaves_a_conflict_to_see(
     commit(project)
     update(project)
     assert "<<<<<<< before updating\n# The owner's own.\n" in path.read_text()
-    with pytest.raises(AssertionError, match="app/main.py"):
+    with pytest.raises(AssertionError, match=r"app/main\.py"):
         expect_updated(project, two_releases, DEFAULT, tmp_path / "fresh")
