@@ -3,13 +3,11 @@
 import contextlib
 import socket
 import sys
-from copy import deepcopy
-from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
+from app.logs import log_config
 from app.settings import Settings, load_settings
 
 
@@ -58,13 +56,6 @@ def drop_stalled_peers(listener: socket.socket, settings: Settings) -> None:
     milliseconds = int(1000 * (settings.ping_interval + settings.ping_timeout))
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-
-def log_config() -> dict[str, Any]:
-    """Uvicorn's logging, with the application's own messages beside it."""
-    config = deepcopy(LOGGING_CONFIG)
-    config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ async def test_foreign_page_is_refused_before_accept(
     with pytest.raises(InvalidStatus) as refused:
         await open_client(server.ws_url, credentials, path).__aenter__()
     assert refused.value.response.status_code == 403
+    assert "ERROR" not in server.read_log()
 
 
 async def test_listed_page_may_enter(start_server: StartServer) -> None:
