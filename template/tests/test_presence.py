@@ -1,7 +1,7 @@
 """Who is in a room: users, not tabs, and on any worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Literal
 
@@ -12,7 +12,7 @@ from app.broker.memory import MemoryBackend
 from app.presence import PresenceTracker
 from app.protocol import Presence
 from tests.auth import sign_in
-from tests.client import PATIENCE, open_client
+from tests.client import open_client, until
 from tests.server import AppServer
 
 
@@ -59,13 +59,6 @@ async def workers() -> AsyncIterator[Workers]:
     workers = Workers()
     async with workers.broadcast, workers.stack:
         yield workers
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def event(user: str, event: Literal["join", "leave"]) -> Presence:

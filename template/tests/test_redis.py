@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from app import PROJECT_NAME
+from app.broker import BrokerUnavailable
+from app.broker.redis import RedisBackend
 from tests.auth import sign_in
 from tests.broker.redis import RedisServer, serve
-from tests.client import Client, open_client
+from tests.client import Client, open_client, until
 from tests.conftest import StartServer
 from tests.server import AppServer
 
@@ -144,6 +147,24 @@ async def test_outage_is_told_and_outlived(
         for server in servers:
             await server.wait_for_status("/readyz", 200, patience=5)
         await deliver_both_ways(clients)
+
+
+async def test_every_publish_after_an_outage_is_taken(redis_server: RedisServer) -> None:
+    backend = RedisBackend(redis_server.url)
+    await backend.connect()
+    try:
+        await until(lambda: backend.alive)
+        # Leaves as many idle connections, which Redis then closes.
+        await asyncio.gather(*(backend.publish("room", "before") for _ in range(10)))
+        redis_server.kill()
+        await until(lambda: not backend.alive)
+        with pytest.raises(BrokerUnavailable):
+            await backend.publish("room", "meanwhile")
+        await redis_server.start()
+        await until(lambda: backend.alive)
+        await asyncio.gather(*(backend.publish("room", "after") for _ in range(10)))
+    finally:
+        await backend.disconnect()
 
 
 async def test_silent_redis_is_noticed_and_outlived(

@@ -23,7 +23,7 @@ def check_origin(connection: HTTPConnection) -> None:
     settings: Settings = connection.app.state.settings
     if origin not in settings.allowed_origins:
         raise HTTPException(
-            status.HTTP_403_FORBIDDEN, "this origin is not listed in ALLOWED_ORIGINS"
+            status.HTTP_403_FORBIDDEN, "This origin is not listed in ALLOWED_ORIGINS."
         )
 
 

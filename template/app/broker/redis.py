@@ -21,6 +21,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from app import PROJECT_NAME
 from app.broker.base import PUBLISH_DEADLINE, Backend, BrokerUnavailable, Publication
@@ -63,6 +64,8 @@ class RedisBackend(Backend):
             timeout=PUBLISH_DEADLINE,
             retry=Retry(NoBackoff(), retries=0, supported_errors=()),
             socket_connect_timeout=PUBLISH_DEADLINE,
+            # With them, redis-py 8.1 hands out idle connections that the server closed.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self._redis = Redis.from_pool(pool)
         self._publish_script = self._redis.register_script(
