@@ -24,7 +24,7 @@ test: ## Prove every combination (ARGS="-k cookie-redis-html" for some)
 
 screenshot: ## Take docs/chat.png anew
 	@scripts/setup browser
-	SCREENSHOT=docs/chat.png .venv/bin/pytest -k screenshot tests/test_browser.py
+	.venv/bin/python -m scripts.screenshot
 
 lint: ## Check this repository's own Python and workflows
 	@scripts/setup

@@ -36,8 +36,13 @@ COMMON = {
     "tests/client.py",
     "tests/conftest.py",
     "tests/server.py",
+    "tests/test_echo.py",
+    "tests/test_origin.py",
     "tests/test_presence.py",
     "tests/test_realtime.py",
+    "tests/test_server.py",
+    "tests/test_settings.py",
+    "tests/test_slow_client.py",
 }
 
 ACCOUNTS = {
@@ -51,7 +56,7 @@ AUTH = {
     "cookie": ACCOUNTS
     | {"app/auth/cookie.py", "tests/auth/cookie.py", "tests/test_auth_cookie.py"},
     "jwt": ACCOUNTS | {"app/auth/jwt.py", "tests/auth/jwt.py", "tests/test_auth_jwt.py"},
-    "none": {"app/auth/none.py", "tests/auth/none.py", "tests/test_auth_none.py"},
+    "none": {"app/auth/none.py", "tests/auth/none.py"},
 }
 
 BROKER = {
@@ -69,8 +74,17 @@ CLIENT = {
     "html": {
         "app/routes/web.py",
         "tests/test_web.py",
-        "web/index.html",
         "web/auth/index.js",
+        "web/backoff.js",
+        "web/codes.js",
+        "web/connection.js",
+        "web/icon.svg",
+        "web/index.html",
+        "web/log.js",
+        "web/main.js",
+        "web/rooms.js",
+        "web/style.css",
+        "web/view.js",
     },
     "none": set[str](),
 }
