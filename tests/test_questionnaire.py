@@ -185,5 +185,5 @@ def test_a_licence_is_there_when_it_was_chosen(tmp_path: Path, license_: str) ->
     expect_none(traces_of_jinja(project))
     metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     assert metadata.get("license") == (license_ if licensed else None)
-    if licensed:
+    if license_ == "MIT":  # the Apache License names nobody
         assert "Ada Lovelace" in (project / "LICENSE").read_text()

@@ -15,7 +15,7 @@ StartServer = Callable[..., Awaitable[AppServer]]
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the servers run: all of them find the same accounts there."""
+    """Where the servers run, and keep what they share."""
     return tmp_path_factory.mktemp("servers")
 
 

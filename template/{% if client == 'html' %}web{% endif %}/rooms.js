@@ -37,7 +37,7 @@ class Room {
 export class Rooms {
   user = "";
   #rooms = new Map();
-  // A guest gets another name with every connection.
+  // The name may be another with every connection.
   #names = new Set();
   #send;
   #onEntry;

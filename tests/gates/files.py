@@ -19,6 +19,7 @@ COMMON = {
     "app/broker/base.py",
     "app/broker/memory.py",
     "app/connection.py",
+    "app/logs.py",
     "app/main.py",
     "app/manager.py",
     "app/presence.py",

@@ -1,12 +1,12 @@
 """The chat page at `/`, and its modules and styles under `/static`."""
 
 import mimetypes
-import os
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.staticfiles import PathLike, StaticFiles
-from starlette.types import Scope
+from fastapi.staticfiles import StaticFiles
 
 # The page runs nothing but its own modules, and trusted types refuse every way
 # of turning a string into markup or code.
@@ -42,14 +42,8 @@ mimetypes.add_type("image/svg+xml", ".svg")
 class WebFiles(StaticFiles):
     """Static files, each with the security headers."""
 
-    def file_response(
-        self,
-        full_path: PathLike,
-        stat_result: os.stat_result,
-        scope: Scope,
-        status_code: int = 200,
-    ) -> Response:
-        response = super().file_response(full_path, stat_result, scope, status_code)
+    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
+        response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
         return response
 

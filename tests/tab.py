@@ -1,0 +1,62 @@
+"""A browser tab with the chat page, driven as a person would."""
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
+
+PASSWORD = "correct horse battery staple"  # noqa: S105
+
+
+class Tab:
+    """A tab, and what went wrong in it: errors, refusals of the security policy, dialogs.
+
+    `patience` is how long a state of the connection may take, in seconds. A page
+    that lost its server backs off for longer than anything else takes.
+    """
+
+    def __init__(self, context: BrowserContext, url: str, patience: float = 30) -> None:
+        self._patience = patience * 1000
+        self.problems: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
+        self.page.goto(url)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        # Chromium logs every answer of 401, and the page asks whether somebody is logged in.
+        if message.type in {"error", "warning"} and "401 (Unauthorized)" not in message.text:
+            self.problems.append(message.text)
+
+    def enter(self, name: str) -> str:
+        """Register where there are accounts, and wait for the connection. The name shown."""
+        page = self.page
+        page.locator("#account:not([hidden]), #chat:not([hidden])").first.wait_for()
+        if page.locator("#account").is_visible():
+            page.locator("#account-mode").click()
+            page.locator("#username").fill(name)
+            page.locator("#password").fill(PASSWORD)
+            page.locator("#account-submit").click()
+        self.expect_connection("open")
+        expect(page.locator("#user")).not_to_be_empty()
+        return page.locator("#user").inner_text()
+
+    def send(self, text: str) -> None:
+        self.page.locator("#text").fill(text)
+        self.page.locator("#text").press("Enter")
+
+    def expect_connection(self, state: str) -> None:
+        connection = self.page.locator("#connection")
+        expect(connection).to_have_attribute("data-state", state, timeout=self._patience)
+
+    def expect_messages(self, *texts: str) -> None:
+        """These messages are there, acknowledged, in this order, and no others."""
+        expect(self.messages.locator(".text")).to_have_text(list(texts))
+
+    def expect_members(self, *names: str) -> None:
+        members = self.page.locator("#members li")
+        expect(members).to_have_count(len(names))
+        for name in names:
+            expect(self.page.locator(f'#members li[data-user="{name}"]')).to_be_visible()
+
+    @property
+    def messages(self) -> Locator:
+        return self.page.locator('#messages .message[data-state="sent"]')
