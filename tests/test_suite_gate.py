@@ -95,10 +95,9 @@ FAULTS = [
     Fault(
         "a publication that Redis did not take is lost in silence",
         REDIS,
-        "app/broker/redis.py",
-        "                await self._publish_script(keys=",
-        "                with contextlib.suppress(*Outage):\n"
-        "                    await self._publish_script(keys=",
+        "app/manager.py",
+        '            detail = "the message could not be sent at the moment: try again"\n',
+        "            return\n",
         "tests/test_redis.py",
         "test_outage_is_told_and_outlived",
     ),

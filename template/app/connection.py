@@ -89,18 +89,11 @@ class Connection:
         """Hand every message to `handle`, one after the other, until the socket ends."""
         if self.is_closing:
             return
-        reader = self._reader = asyncio.current_task()
-        assert reader is not None  # noqa: S101
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write())
-                async for message in self._messages():
-                    await handle(message)
-                writer.cancel()
-        except asyncio.CancelledError:
-            # Only `close` is ours; a cancellation from elsewhere goes on.
-            if not self.is_closing or reader.uncancel() > 0:
-                raise
+                self._reader = tasks.create_task(self._read(handle))
+                self._reader.add_done_callback(lambda _: writer.cancel())
         except Exception:
             logger.exception("connection %s failed", self.id)
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
@@ -117,9 +110,15 @@ class Connection:
             async with asyncio.timeout(self._close_timeout):
                 await self._websocket.close(code, reason)
 
+    async def _read(self, handle: Callable[[ClientMessage], Awaitable[None]]) -> None:
+        async for message in self._messages():
+            await handle(message)
+
     async def _messages(self) -> AsyncIterator[ClientMessage]:
         """The valid messages of the client; the others are answered here."""
         while True:
+            # Frames that came in one piece must let others run, and `close` end them.
+            await asyncio.sleep(0)
             event = await self._websocket.receive()
             if event["type"] == "websocket.disconnect":
                 return

@@ -8,13 +8,19 @@ from uvicorn.config import LOGGING_CONFIG
 
 
 class FalseAlarms(logging.Filter):
-    """Drops what uvicorn says of every handshake that is refused with a response.
+    """Drops what uvicorn logs as errors though only a client did something wrong."""
 
-    It takes the refusal for an incomplete handshake (Kludex/uvicorn#3138).
-    """
+    messages = frozenset(
+        {
+            # Of every handshake that is refused with a response (Kludex/uvicorn#3138).
+            "ASGI callable returned without completing handshake.",
+            # With a traceback; the client is told with close code 1007.
+            "Invalid UTF-8 sequence received from client.",
+        }
+    )
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.msg != "ASGI callable returned without completing handshake."
+        return record.msg not in self.messages
 
 
 def log_config() -> dict[str, Any]:

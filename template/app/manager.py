@@ -33,8 +33,8 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_PRESENCE_INTERVAL = 20.0
-"""Seconds between announcements of presence where PING_INTERVAL is 0."""
+DEFAULT_PRESENCE_PERIOD = 20.0
+"""Seconds of the period in which presence is announced, where PING_INTERVAL is 0."""
 
 
 class Body(Model):
@@ -72,10 +72,7 @@ class ConnectionManager:
         self._rooms: dict[str, Room] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._presence = PresenceTracker(
-            self._broadcast,
-            backend,
-            settings.ping_interval or DEFAULT_PRESENCE_INTERVAL,
-            self._notify,
+            self._broadcast, settings.ping_interval or DEFAULT_PRESENCE_PERIOD, self._notify
         )
 
     @property
@@ -102,6 +99,10 @@ class ConnectionManager:
         async with self._lock(name):
             try:
                 room = self._rooms.get(name) or await self._open(name)
+                # This worker may not have heard everything, so the broker is asked too.
+                missed_nothing = request.since == room.position and (
+                    request.since == await self._backend.position(channel_of(name))
+                )
             except BrokerUnavailable:
                 detail = "the room can't be entered at the moment: try again"
                 connection.send(Error(code="unavailable", detail=detail, room=name))
@@ -115,7 +116,7 @@ class ConnectionManager:
                     room=name,
                     epoch=room.position.epoch,
                     offset=room.position.offset,
-                    recovered=request.since == room.position,
+                    recovered=missed_nothing and request.since == room.position,
                     members=self._presence.members(name),
                 )
             )
@@ -190,6 +191,8 @@ class ConnectionManager:
                 self._deliver(room, publication)
             except Exception:
                 logger.exception("could not deliver a publication in %s", room.name)
+            # A burst would fill the outboxes before their writers run.
+            await asyncio.sleep(0)
 
     def _deliver(self, room: Room, publication: Publication) -> None:
         """Encode a publication once and hand it to every member.

@@ -1,8 +1,9 @@
 """Who is in a room, across workers, without storing it anywhere.
 
-Each worker tells the others of every change among its own users, and of all its
-users once an interval, over a channel of the broker. It forgets a worker from which
-it missed two such announcements in a row while the broker was alive.
+Each worker tells the others of every change among its own users at once, and of all
+its users twice a period, over a channel of the broker. A worker that was not heard
+for longer than that is forgotten, unless the broker is what was silent: then a worker
+does not hear itself either.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import Literal
 from broadcaster import Broadcast
 from pydantic import ValidationError
 
-from app.broker import Backend, BrokerUnavailable
+from app.broker import BrokerUnavailable
 from app.protocol import Model, Presence
 
 logger = logging.getLogger(__name__)
@@ -47,26 +48,26 @@ class Neighbour:
 
     def __init__(self) -> None:
         self.rooms: Rooms = {}
-        self.missed = 0
+        self.unheard = 0
+        """Ends of this worker's intervals since the other was heard."""
 
 
 class PresenceTracker:
     """Counts the users in every room, and says when one comes or leaves.
 
     `notify` is called with each change that is one for the whole of the room: a
-    user's second tab, on whichever worker, is none. `interval` is in seconds.
+    user's second tab, on whichever worker, is none. The users of a worker that died
+    leave within twice the `period`, in seconds.
     """
 
     def __init__(
         self,
         broadcast: Broadcast,
-        backend: Backend,
-        interval: float,
+        period: float,
         notify: Callable[[Presence], None],
     ) -> None:
         self._broadcast = broadcast
-        self._backend = backend
-        self._interval = interval
+        self._interval = period / 2
         self._notify = notify
         self._worker = secrets.token_hex(8)
         self._here: dict[str, Counter[str]] = {}
@@ -74,6 +75,7 @@ class PresenceTracker:
         self._changes: list[Change] = []
         self._announce_all = True
         self._something_to_say = asyncio.Event()
+        self._heard_itself = False
 
     def members(self, room: str) -> list[str]:
         """The users in a room, in alphabetical order."""
@@ -171,12 +173,14 @@ class PresenceTracker:
                 except ValidationError:
                     logger.warning("skipped what is no announcement of presence")
                     continue
-                if announcement.worker != self._worker:
+                if announcement.worker == self._worker:
+                    self._heard_itself = True
+                else:
                     self._hear(announcement)
 
     def _hear(self, announcement: Announcement) -> None:
         neighbour = self._neighbours.setdefault(announcement.worker, Neighbour())
-        neighbour.missed = 0
+        neighbour.unheard = 0
         if announcement.is_new:
             self._announce_all = True
             self._something_to_say.set()
@@ -202,15 +206,14 @@ class PresenceTracker:
             self._notify(Presence(room=room, user=user, event=event))
 
     def _forget_silent_neighbours(self) -> None:
-        """Count a missed announcement for each, unless the broker is what is silent."""
-        if not self._backend.alive:
-            return
+        """At the end of an interval. A worker that lives is heard between any three ends."""
         for worker, neighbour in list(self._neighbours.items()):
-            neighbour.missed += 1
-            if neighbour.missed > 1:
+            neighbour.unheard = neighbour.unheard + 1 if self._heard_itself else 0
+            if neighbour.unheard == 3:
                 for room, user in _missing(neighbour.rooms, {}):
                     self._apply(neighbour, room, user, is_there=False)
                 del self._neighbours[worker]
+        self._heard_itself = False
 
 
 def _missing(rooms: Rooms, elsewhere: Rooms) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ A frame is UTF-8 JSON text and holds one message. Unknown fields are ignored, so
 that either side may be upgraded first.
 """
 
-import json
 from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Literal, NamedTuple
@@ -75,6 +74,7 @@ class Ping(Model):
 ClientMessage = Annotated[Join | Leave | Publish | Ping, Field(discriminator="type")]
 
 _client_message: TypeAdapter[ClientMessage] = TypeAdapter(ClientMessage)
+_object: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 class InvalidMessage(ValueError):
@@ -101,10 +101,9 @@ def parse_client_message(frame: str) -> ClientMessage:
 def _what_it_names(frame: str) -> dict[str, str | None]:
     """The room and the publication id of a bad message, as far as they are strings."""
     try:
-        message = json.loads(frame)
-    except (ValueError, RecursionError):
-        message = None
-    fields = message if isinstance(message, dict) else {}
+        fields = _object.validate_json(frame)
+    except ValidationError:
+        fields = {}
     room, ref = fields.get("room"), fields.get("id")
     return {
         "room": room[:64] if isinstance(room, str) else None,

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest_asyncio
 from broadcaster import Broadcast
 
+from app.broker import BrokerUnavailable
 from app.broker.memory import MemoryBackend
 from app.presence import PresenceTracker
 from app.protocol import Presence
@@ -29,13 +30,14 @@ async def test_members_see_who_comes_and_goes(server: AppServer) -> None:
 
 
 class FlakyBackend(MemoryBackend):
-    """A broker that can seem dead."""
+    """A broker that can be out of reach."""
 
-    seems_alive = True
+    is_away = False
 
-    @property
-    def alive(self) -> bool:
-        return self.seems_alive
+    async def publish(self, channel: str, message: str) -> None:
+        if self.is_away:
+            raise BrokerUnavailable
+        await super().publish(channel, message)
 
 
 class Workers:
@@ -46,10 +48,10 @@ class Workers:
         self.broadcast = Broadcast(backend=self.backend)
         self.stack = AsyncExitStack()
 
-    async def start(self, interval: float = 0.05) -> tuple[PresenceTracker, list[Presence]]:
+    async def start(self, period: float = 0.1) -> tuple[PresenceTracker, list[Presence]]:
         """Presence on one more worker, and the list of what it notifies."""
         notified: list[Presence] = []
-        tracker = PresenceTracker(self.broadcast, self.backend, interval, notified.append)
+        tracker = PresenceTracker(self.broadcast, period, notified.append)
         await self.stack.enter_async_context(tracker.running())
         return tracker, notified
 
@@ -86,15 +88,15 @@ async def test_tabs_of_a_user_count_once_on_any_worker(workers: Workers) -> None
 
 
 async def test_new_worker_learns_who_is_there_without_waiting(workers: Workers) -> None:
-    one, _ = await workers.start(interval=60)
+    one, _ = await workers.start(period=60)
     one.join("room", "alice")
-    two, _ = await workers.start(interval=60)
+    two, _ = await workers.start(period=60)
     await until(lambda: two.members("room") == ["alice"])
 
 
 async def test_users_of_a_silent_worker_leave_once(workers: Workers) -> None:
     one, heard = await workers.start()
-    silent, _ = await workers.start(interval=60)
+    silent, _ = await workers.start(period=60)
     silent.join("room", "alice")
     await until(lambda: one.members("room") == ["alice"])
     await until(lambda: one.members("room") == [])
@@ -102,23 +104,30 @@ async def test_users_of_a_silent_worker_leave_once(workers: Workers) -> None:
 
 
 async def test_nobody_leaves_because_the_broker_is_silent(workers: Workers) -> None:
-    one, heard = await workers.start(interval=0.02)
-    silent, _ = await workers.start(interval=60)
+    one, heard = await workers.start(period=0.04)
+    silent, _ = await workers.start(period=60)
     silent.join("room", "alice")
     await until(lambda: one.members("room") == ["alice"])
-    workers.backend.seems_alive = False
+    workers.backend.is_away = True
     await asyncio.sleep(0.2)  # ten announcements missed
     assert heard == [event("alice", "join")]
-    workers.backend.seems_alive = True
+    workers.backend.is_away = False
     await until(lambda: one.members("room") == [])
 
 
 async def test_users_of_a_worker_that_ends_leave_at_once(workers: Workers) -> None:
-    one, _ = await workers.start(interval=60)
-    leaving = Workers()
-    leaving.broadcast, leaving.backend = workers.broadcast, workers.backend
-    two, _ = await leaving.start(interval=60)
+    one, _ = await workers.start(period=60)
+    two = PresenceTracker(workers.broadcast, 60, lambda _: None)
+    async with two.running():
+        two.join("room", "alice")
+        await until(lambda: one.members("room") == ["alice"])
+    await until(lambda: one.members("room") == [])
+
+
+async def test_nobody_leaves_while_all_workers_are_heard(workers: Workers) -> None:
+    one, heard = await workers.start(period=0.04)
+    two, _ = await workers.start(period=0.042)  # so that their intervals drift past each other
     two.join("room", "alice")
     await until(lambda: one.members("room") == ["alice"])
-    await leaving.stack.aclose()
-    await until(lambda: one.members("room") == [])
+    await asyncio.sleep(1)
+    assert heard == [event("alice", "join")]

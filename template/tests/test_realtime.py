@@ -5,9 +5,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from tests.auth import sign_in
 from tests.client import PATIENCE, Client, open_client
+from tests.conftest import StartServer
 from tests.server import AppServer
 
 
@@ -63,6 +65,28 @@ async def test_offsets_follow_joined_without_a_gap(server: AppServer, room: str)
             message = await late.expect("message")
             assert message["text"] == str(number)
             assert message["offset"] == joined["offset"] + number - 9
+
+
+async def test_burst_reaches_everybody(
+    start_server: StartServer, broker_url: str, room: str
+) -> None:
+    server = await start_server(BROKER_URL=broker_url, OUTBOX_MESSAGES=10)
+    credentials = await sign_in(server.url, "alice")
+    async with (
+        open_client(server.ws_url, credentials) as alice,
+        open_client(server.ws_url, credentials) as listener,
+    ):
+        await alice.join(room)
+        await listener.join(room)
+        numbers = [str(number) for number in range(500)]
+        publishes = (
+            {"type": "publish", "room": room, "id": number, "text": "t"} for number in numbers
+        )
+        frames = (Frame(Opcode.TEXT, json.dumps(publish).encode()) for publish in publishes)
+        # In one piece, as a client that was suspended may send them.
+        alice.socket.transport.write(b"".join(frame.serialize(mask=True) for frame in frames))
+        for client in (alice, listener):
+            assert [(await client.expect("message"))["id"] for _ in numbers] == numbers
 
 
 async def test_rejoining_where_one_left_off_is_recovered(server: AppServer, room: str) -> None:
@@ -135,6 +159,8 @@ HOSTILE = [
     '{"type": "join", "room": "r", "since": {"epoch": "e", "offset": 1e400}}',
     '{"type": "publish", "room": "r", "id": "1", "text": ""}',
     '{"type": "publish", "room": "r", "id": "1", "text": "\\ud800"}',
+    '{"type": "publish", "room": "r", "id": "\\ud800", "text": "t"}',
+    '{"type": "join", "room": "\\ud800"}',
     json.dumps({"type": "publish", "room": "r", "id": "1", "text": "t" * 4097}),
     json.dumps({"type": "publish", "room": "r", "id": "i" * 65, "text": "t"}),
     "[" * 60000,
@@ -178,6 +204,12 @@ async def test_a_binary_frame_closes_with_1003(server: AppServer) -> None:
     async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
         await alice.socket.send(b"\x00")
         assert await closed(alice) == 1003
+
+
+async def test_text_that_is_not_utf8_closes_with_1007(server: AppServer) -> None:
+    async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
+        await alice.socket.send(b"\xff", text=True)
+        assert await closed(alice) == 1007
 
 
 async def test_a_frame_too_big_closes_with_1009(server: AppServer) -> None:

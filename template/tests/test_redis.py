@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from app.broker import BrokerUnavailable
 from app.broker.redis import RedisBackend
 from tests.auth import sign_in
 from tests.broker.redis import RedisServer, serve
-from tests.client import Client, open_client, until
+from tests.client import PATIENCE, Client, open_client, until
 from tests.conftest import StartServer
 from tests.server import AppServer
 
@@ -149,11 +149,19 @@ async def test_outage_is_told_and_outlived(
         await deliver_both_ways(clients)
 
 
-async def test_every_publish_after_an_outage_is_taken(redis_server: RedisServer) -> None:
-    backend = RedisBackend(redis_server.url)
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(url)
     await backend.connect()
     try:
         await until(lambda: backend.alive)
+        yield backend
+    finally:
+        await backend.disconnect()
+
+
+async def test_every_publish_after_an_outage_is_taken(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as backend:
         # Leaves as many idle connections, which Redis then closes.
         await asyncio.gather(*(backend.publish("room", "before") for _ in range(10)))
         redis_server.kill()
@@ -163,6 +171,68 @@ async def test_every_publish_after_an_outage_is_taken(redis_server: RedisServer)
         await redis_server.start()
         await until(lambda: backend.alive)
         await asyncio.gather(*(backend.publish("room", "after") for _ in range(10)))
+
+
+async def test_positions_are_not_given_twice_after_a_restart(tmp_path: Path) -> None:
+    redis_server = RedisServer(tmp_path)
+    await redis_server.start()
+    try:
+        async with (
+            connected(redis_server.url) as backend,
+            Redis.from_url(redis_server.url) as redis,
+        ):
+            await backend.subscribe("room")
+            await backend.publish("room", "in the snapshot")
+            await redis.save()
+            await backend.publish("room", "after the snapshot")
+            before = [await backend.next_published() for _ in range(2)]
+            redis_server.kill()
+            await until(lambda: not backend.alive)
+            await redis_server.start()
+            await until(lambda: backend.alive)
+            await backend.position("room")
+            await backend.publish("room", "after the restart")
+            after = await backend.next_published()
+            assert after.position.epoch != before[0].position.epoch
+            assert [publication.position.offset for publication in [*before, after]] == [1, 2, 1]
+    finally:
+        redis_server.kill()
+
+
+async def test_nothing_is_recovered_that_this_worker_did_not_hear(
+    start_server: StartServer, redis_url: str
+) -> None:
+    servers = await start_pair(start_server, redis_url)
+    async with (
+        AsyncExitStack() as stack,
+        Redis.from_url(redis_url) as redis,
+        connected(redis_url) as elsewhere,
+    ):
+        alice, _ = await connect_pair(stack, servers)
+        joined = await alice.join("pair")
+        await redis.client_kill_filter(_type="pubsub")
+        await elsewhere.publish("room:pair", "unheard")
+        since = {"epoch": joined["epoch"], "offset": joined["offset"]}
+        await alice.send(type="join", room="pair", since=since)
+        assert (await alice.expect("joined"))["recovered"] is False
+
+
+async def test_databases_of_one_redis_are_apart(redis_server: RedisServer) -> None:
+    other_url = redis_server.url.removesuffix("/0") + "/1"
+    async with connected(redis_server.url) as one, connected(other_url) as other:
+        await one.subscribe("room")
+        await one.position("room")
+        await other.publish("room", "to the other")
+        await one.publish("room", "to the one")
+        assert (await one.next_published()).message == "to the one"
+
+
+async def test_position_waits_for_the_subscription(redis_url: str) -> None:
+    backend = RedisBackend(redis_url)  # never connects, so it never hears
+    await backend.subscribe("room")
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await backend.position("room")
     finally:
         await backend.disconnect()
 
@@ -178,6 +248,11 @@ async def test_silent_redis_is_noticed_and_outlived(
             await server.wait_for_status("/readyz", 503, patience=15)
         await clients[0].publish("pair", "late", id="late")
         await clients[0].expect("error", code="unavailable", ref="late")
+        async with asyncio.timeout(PATIENCE):  # not a second for each
+            for number in range(20):
+                await clients[0].publish("pair", "late", id=str(number))
+            for number in range(20):
+                await clients[0].expect("error", code="unavailable", ref=str(number))
         redis_server.resume()
         for server in servers:
             await server.wait_for_status("/readyz", 200, patience=5)

@@ -33,11 +33,14 @@ def start_with(folder: Path, **settings: str) -> subprocess.CompletedProcess[str
         ("ENVIRONMENT", "staging"),
         ("BROKER_URL", "carrier-pigeon://loft"),
         ("BROKER_URL", "localhost"),
+        ("BROKER_URL", "memory://localhost:99999"),
         ("WEB_CONCURRENCY", "2"),
         ("ALLOWED_ORIGINS", "https://example.com/path"),
         ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "https://example.com:443"),
         ("OUTBOX_BYTES", "-1"),
         ("PING_INTERVAL", "nan"),
+        ("PING_INTERVAL", "inf"),
     ],
 )
 def test_bad_setting_stops_the_start_with_a_sentence(

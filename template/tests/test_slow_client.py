@@ -78,6 +78,37 @@ async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
         assert slow.socket.close_code == 1013
 
 
+@pytest.mark.parametrize("unlimited", ["OUTBOX_MESSAGES", "OUTBOX_BYTES"])
+async def test_either_limit_of_the_outbox_is_enough(
+    start_server: StartServer, unlimited: str
+) -> None:
+    server = await start_server(**{unlimited: 0})
+    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
+    async with (
+        open_stalling_client(server, credentials[0]) as slow,
+        open_client(server.ws_url, credentials[1]) as sender,
+        open_client(server.ws_url, credentials[2]) as fast,
+    ):
+        user = (await slow.expect("welcome"))["user"]
+        for client in (slow, sender, fast):
+            await client.join("slow")
+        await publish_until_gone(sender, fast, user)
+
+
+async def test_peer_that_answers_no_ping_leaves(start_server: StartServer) -> None:
+    server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=1)
+    credentials = [await sign_in(server.url, name) for name in ("silent", "witness")]
+    async with (
+        open_client(server.ws_url, credentials[0], close_timeout=0) as silent,
+        open_client(server.ws_url, credentials[1]) as witness,
+    ):
+        user = (await silent.expect("welcome"))["user"]
+        await witness.join("quiet")
+        await silent.join("quiet")
+        silent.socket.transport.pause_reading()
+        await witness.expect("presence", user=user, event="leave")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has TCP_USER_TIMEOUT")
 async def test_peer_that_never_reads_again_is_dropped(start_server: StartServer) -> None:
     server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=1)

@@ -38,6 +38,7 @@ COMMON = {
     "tests/conftest.py",
     "tests/server.py",
     "tests/test_echo.py",
+    "tests/test_manager.py",
     "tests/test_origin.py",
     "tests/test_presence.py",
     "tests/test_realtime.py",

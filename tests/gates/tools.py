@@ -1,6 +1,6 @@
 """A rendered project passes its own formatter, linter and type checker."""
 
-import os
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +18,12 @@ def lint_errors(project: Path) -> list[str]:
 
 
 def type_errors(project: Path) -> list[str]:
-    # Projects share what is known of their libraries; each process of the tests has its own.
-    cache = ROOT / ".cache" / "mypy" / os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return run(project, "mypy", f"--cache-dir={cache}", "--no-error-summary")
+    """What strict `mypy` says. Projects share what it learnt of their libraries."""
+    cache = ROOT / ".cache" / "mypy"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the cache is for one process at a time
+        return run(project, "mypy", f"--cache-dir={cache}", "--no-error-summary")
 
 
 def run(project: Path, tool: str, *arguments: str) -> list[str]:

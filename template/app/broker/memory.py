@@ -7,11 +7,11 @@ process lives. It keeps nothing, and other processes hear nothing.
 import asyncio
 import secrets
 
-from app.broker.base import Backend, Publication
+from app.broker.base import Backend, BrokerUnavailable, Publication
 from app.protocol import Position
 
 QUEUE_SIZE = 10_000
-"""Publications that may wait to be distributed before `publish` waits."""
+"""Publications that may wait to be distributed before `publish` refuses."""
 
 
 class MemoryBackend(Backend):
@@ -45,9 +45,11 @@ class MemoryBackend(Backend):
         before = self._positions.get(channel)
         if before is None:
             return  # nobody is subscribed
+        if self._published.full():
+            raise BrokerUnavailable("too many publications wait to be distributed")
         position = Position(epoch=before.epoch, offset=before.offset + 1)
         self._positions[channel] = position
-        await self._published.put(Publication(channel, message, position))
+        self._published.put_nowait(Publication(channel, message, position))
 
     async def next_published(self) -> Publication:
         return await self._published.get()

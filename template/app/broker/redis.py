@@ -3,7 +3,7 @@
 Guarantees: publications of a channel reach every subscribed worker in order, once,
 while its connection to Redis lives. What is published during an outage of that
 connection is not heard, and shows as a gap in the offsets. Redis keeps the position
-of a channel for an hour after its last use; after that, or when Redis lost its data,
+of a channel for a day after its last use; after that, and whenever Redis restarted,
 the epoch changes.
 """
 
@@ -13,6 +13,7 @@ import logging
 import random
 import secrets
 from collections import Counter
+from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any
 
@@ -44,7 +45,7 @@ BACKOFF_BASE, BACKOFF_CAP = 0.1, 2.0
 MAX_CONNECTIONS = 32
 """Connections to Redis per worker; a publish waits for one that is free."""
 
-POSITION_SECONDS = 3600
+POSITION_SECONDS = 24 * 3600
 """How long Redis remembers where a channel stands."""
 
 # What a broken connection, an unreachable server or one that is loading raises.
@@ -68,7 +69,7 @@ class RedisBackend(Backend):
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self._redis = Redis.from_pool(pool)
-        self._publish_script = self._redis.register_script(
+        self._script = self._redis.register_script(
             files("app.broker").joinpath("redis.lua").read_text()
         )
         # Publish/subscribe ignores the database number, so the names carry it.
@@ -80,6 +81,7 @@ class RedisBackend(Backend):
         self._unconfirmed: Counter[str] = Counter()
         self._pubsub: PubSub | None = None
         self._heard_at: float | None = None
+        self._failed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -110,38 +112,42 @@ class RedisBackend(Backend):
         await self._send("UNSUBSCRIBE", channel)
 
     async def position(self, channel: str) -> Position:
-        key = self._position_key(channel)
-        try:
-            async with asyncio.timeout(PUBLISH_DEADLINE):
-                await self._wanted[channel].wait()
-                async with self._redis.pipeline(transaction=True) as pipeline:
-                    pipeline.hsetnx(key, "epoch", secrets.token_hex(8))
-                    pipeline.hincrby(key, "offset", 0)
-                    pipeline.expire(key, POSITION_SECONDS)
-                    pipeline.hmget(key, "epoch", "offset")
-                    *_, (epoch, offset) = await pipeline.execute()
-        except Outage as error:
-            raise BrokerUnavailable(f"Redis did not answer: {describe(error)}") from error
-        return Position(epoch=epoch.decode(), offset=int(offset))
+        async with self._deadline("answer"):
+            await self._wanted[channel].wait()
+            epoch, offset = await self._run_script(channel, [])
+        return Position(epoch=epoch.decode(), offset=offset)
 
     async def publish(self, channel: str, message: str) -> None:
-        arguments: list[bytes | str | int] = [
-            self._prefix + channel,
-            message.encode(),
-            secrets.token_hex(8),
-            POSITION_SECONDS,
-        ]
-        try:
-            async with asyncio.timeout(PUBLISH_DEADLINE):
-                await self._publish_script(keys=[self._position_key(channel)], args=arguments)
-        except Outage as error:
-            raise BrokerUnavailable(f"Redis did not take the message: {describe(error)}") from error
+        async with self._deadline("take the message"):
+            await self._run_script(channel, [self._prefix + channel, message.encode()])
 
     async def next_published(self) -> Publication:
         return await self._published.get()
 
-    def _position_key(self, channel: str) -> str:
-        return f"{self._prefix}position:{channel}"
+    async def _run_script(self, channel: str, publication: list[str | bytes]) -> tuple[bytes, int]:
+        """The epoch and the offset of a channel, after publishing to it if so told."""
+        epoch, offset = await self._script(
+            keys=[f"{self._prefix}position:{channel}"],
+            args=[secrets.token_hex(8), POSITION_SECONDS, *publication],
+        )
+        return epoch, offset
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self, what: str) -> AsyncIterator[None]:
+        """Raise BrokerUnavailable when Redis does not do it in time.
+
+        In an outage only the first waits for it. A second for each of many requests
+        would leave sockets unread until their keepalive fails.
+        """
+        if self._failed and not self.alive:
+            raise BrokerUnavailable("Redis is out of reach")
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                yield
+        except Outage as error:
+            self._failed = True
+            raise BrokerUnavailable(f"Redis did not {what}: {describe(error)}") from error
+        self._failed = False
 
     async def _send(self, command: str, channel: str) -> None:
         """Change the subscription at once if connected; else connecting will do it."""
@@ -160,17 +166,19 @@ class RedisBackend(Backend):
 
     async def _supervise(self) -> None:
         """Keep a subscribing connection to Redis, for ever."""
+        clock = asyncio.get_running_loop().time
         attempt = 0
         while True:
             try:
                 async with self._redis.pubsub() as pubsub:
                     await self._subscribe_all(pubsub)
-                    while True:
+                    connected_at = clock()
+                    while (self._heard_at or connected_at) + CANARY_DEADLINE > clock():
                         message = await pubsub.get_message(timeout=CANARY_DEADLINE)
-                        if message is None:
-                            raise TimeoutError(f"silent for {CANARY_DEADLINE} seconds")
-                        await self._receive(message)
-                        attempt = 0
+                        if message is not None:
+                            await self._receive(message)
+                            attempt = 0
+                    raise TimeoutError(f"no canary for {CANARY_DEADLINE} seconds")
             except Outage as error:
                 # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
                 ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
@@ -182,6 +190,8 @@ class RedisBackend(Backend):
             finally:
                 self._pubsub = None
                 self._heard_at = None
+                for confirmed in self._wanted.values():
+                    confirmed.clear()
             await asyncio.sleep(delay)
 
     async def _subscribe_all(self, pubsub: PubSub) -> None:
