@@ -35,6 +35,22 @@ async def open_stalling_client(
         yield client
 
 
+@asynccontextmanager
+async def too_slow_client(server: AppServer) -> AsyncIterator[Client]:
+    """A client that stopped reading, and that two others saw leave while they missed nothing."""
+    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
+    async with (
+        open_stalling_client(server, credentials[0]) as slow,
+        open_client(server.ws_url, credentials[1]) as sender,
+        open_client(server.ws_url, credentials[2]) as fast,
+    ):
+        user = (await slow.expect("welcome"))["user"]
+        for client in (slow, sender, fast):
+            await client.join("slow")
+        await publish_until_gone(sender, fast, user)
+        yield slow
+
+
 async def publish_until_gone(sender: Client, fast: Client, user: str) -> None:
     """Publish until `user` left the room; both read everything, in order."""
     sent = 0
@@ -62,16 +78,7 @@ async def next_message(client: Client, number: int, user: str) -> bool:
 
 
 async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
-    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
-    async with (
-        open_stalling_client(server, credentials[0]) as slow,
-        open_client(server.ws_url, credentials[1]) as sender,
-        open_client(server.ws_url, credentials[2]) as fast,
-    ):
-        user = (await slow.expect("welcome"))["user"]
-        for client in (slow, sender, fast):
-            await client.join("slow")
-        await publish_until_gone(sender, fast, user)
+    async with too_slow_client(server) as slow:
         # Whoever reads on finds what was on its way, and then why it ended.
         with pytest.raises(ConnectionClosedError):
             await slow.expect("never")
@@ -82,17 +89,8 @@ async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
 async def test_either_limit_of_the_outbox_is_enough(
     start_server: StartServer, unlimited: str
 ) -> None:
-    server = await start_server(**{unlimited: 0})
-    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
-    async with (
-        open_stalling_client(server, credentials[0]) as slow,
-        open_client(server.ws_url, credentials[1]) as sender,
-        open_client(server.ws_url, credentials[2]) as fast,
-    ):
-        user = (await slow.expect("welcome"))["user"]
-        for client in (slow, sender, fast):
-            await client.join("slow")
-        await publish_until_gone(sender, fast, user)
+    async with too_slow_client(await start_server(**{unlimited: 0})):
+        pass
 
 
 async def test_peer_that_answers_no_ping_leaves(start_server: StartServer) -> None:
@@ -112,19 +110,9 @@ async def test_peer_that_answers_no_ping_leaves(start_server: StartServer) -> No
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has TCP_USER_TIMEOUT")
 async def test_peer_that_never_reads_again_is_dropped(start_server: StartServer) -> None:
     server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=1)
-    credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
-    async with (
-        open_stalling_client(server, credentials[0]) as slow,
-        open_client(server.ws_url, credentials[1]) as sender,
-        open_client(server.ws_url, credentials[2]) as fast,
-    ):
-        user = (await slow.expect("welcome"))["user"]
-        for client in (slow, sender, fast):
-            await client.join("slow")
-        await publish_until_gone(sender, fast, user)
-        async with asyncio.timeout(10):
-            while kernel_has_connection(server.port, slow.socket.local_address[1]):
-                await asyncio.sleep(0.05)
+    async with too_slow_client(server) as slow, asyncio.timeout(10):
+        while kernel_has_connection(server.port, slow.socket.local_address[1]):
+            await asyncio.sleep(0.05)
 
 
 def kernel_has_connection(local_port: int, remote_port: int) -> bool:

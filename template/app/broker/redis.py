@@ -187,6 +187,9 @@ class RedisBackend(Backend):
                 # The first failure is news; the attempts that follow are not.
                 level = logging.WARNING if attempt == 1 else logging.DEBUG
                 logger.log(level, "no connection to Redis: %s", describe(error))
+            except Exception:
+                delay = BACKOFF_CAP
+                logger.exception("the connection to Redis failed in a way not foreseen")
             finally:
                 self._pubsub = None
                 self._heard_at = None
