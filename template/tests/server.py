@@ -10,8 +10,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.auth import SETTINGS
+
 PROJECT = Path(__file__).parents[1]
-SECRET_KEY = "a-key-for-tests-and-for-nothing-else"
 PATIENCE = 20.0
 """Seconds that a start or an end may take."""
 
@@ -36,7 +37,7 @@ class AppServer:
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
             "PORT": str(self.port),
-            "SECRET_KEYS": SECRET_KEY,
+            **SETTINGS,
             **environment,
         }
         self._folder = folder

@@ -24,9 +24,9 @@ from app.auth.accounts import (
     NameTaken,
     open_accounts,
 )
-from tests.auth import sign_in
+from tests.auth import SETTINGS, sign_in
 from tests.conftest import StartServer
-from tests.server import PROJECT, SECRET_KEY, AppServer
+from tests.server import PROJECT, AppServer
 
 PASSWORD = "eight is enough"
 
@@ -172,7 +172,7 @@ async def test_a_foreign_page_cannot_log_its_visitors_in(http: httpx.AsyncClient
 
 
 async def test_production_registers_nobody_unless_told_to(start_server: StartServer) -> None:
-    server = await start_server(ENVIRONMENT="production", SECRET_KEYS=SECRET_KEY)
+    server = await start_server(ENVIRONMENT="production", **SETTINGS)
     async with httpx.AsyncClient(base_url=server.url) as http:
         answer = await post(http, "/auth/register", "Eve")
 

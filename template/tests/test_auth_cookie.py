@@ -14,10 +14,11 @@ from websockets.exceptions import InvalidStatus
 
 from app.auth.accounts import Accounts, digest, open_accounts
 from app.auth.cookie import SESSION_SECONDS, Session
-from tests.auth.cookie import PASSWORD, sign_in
+from tests.auth.accounts import PASSWORD, SECRET_KEY
+from tests.auth.cookie import sign_in
 from tests.client import Credentials, open_client
 from tests.conftest import StartServer
-from tests.server import SECRET_KEY, AppServer
+from tests.server import AppServer
 
 OTHER_KEY = "another key for tests and for nothing else"
 

@@ -20,10 +20,11 @@ from app import PROJECT_NAME
 from app.auth.accounts import Accounts, open_accounts
 from app.auth.jwt import ACCESS_SECONDS, CLAIMS, TokenFamily
 from app.protocol import SUBPROTOCOL
-from tests.auth.jwt import PASSWORD, sign_in
+from tests.auth.accounts import PASSWORD, SECRET_KEY
+from tests.auth.jwt import sign_in
 from tests.client import open_client
 from tests.conftest import StartServer
-from tests.server import SECRET_KEY, AppServer
+from tests.server import AppServer
 
 OTHER_KEY = "another key for tests and for nothing else"
 

@@ -51,6 +51,7 @@ ACCOUNTS = {
     "app/auth/__main__.py",
     "app/auth/accounts.py",
     "app/routes/accounts.py",
+    "tests/auth/accounts.py",
     "tests/test_accounts.py",
 }
 

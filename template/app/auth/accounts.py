@@ -151,11 +151,12 @@ async def _create_tables(engine: AsyncEngine) -> None:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """Let several workers share the file: wait for locks, and read while one writes."""
+    """Let several workers share the file: they wait for each other's locks.
+
+    Not in WAL mode: several that switch to it at once on a new file fail without waiting.
+    """
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 5000")  # milliseconds; first, for the next one waits
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA busy_timeout = 5000")  # milliseconds
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 

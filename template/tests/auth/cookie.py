@@ -1,20 +1,10 @@
 """Log in with a session cookie."""
 
-import httpx
-
+from tests.auth.accounts import log_in
 from tests.client import Credentials
-
-PASSWORD = "correct horse battery staple"
 
 
 async def sign_in(base_url: str, name: str) -> Credentials:
-    """Log in, and before that register if this name is new: what a browser then sends."""
-    form = {"username": name, "password": PASSWORD}
-    async with httpx.AsyncClient(base_url=base_url) as http:
-        registered = await http.post("/auth/register", data=form)
-        assert registered.status_code in {201, 409}, registered.text
-        answer = await http.post("/auth/login", data=form)
-        assert answer.status_code == 200, answer.text
-    return Credentials(
-        headers={"Cookie": f"session={answer.cookies['session']}", "Origin": base_url}
-    )
+    """What a browser sends after a login."""
+    session = (await log_in(base_url, name)).cookies["session"]
+    return Credentials(headers={"Cookie": f"session={session}", "Origin": base_url})
