@@ -21,26 +21,28 @@ def install(project: Path, python: Path) -> Path:
     return project / ".venv" / "bin" / "python"
 
 
-def numbered_sample() -> list[tuple[int, Combination]]:
-    return list(enumerate(sample()))
-
-
-@pytest.mark.parametrize(("number", "combination"), numbered_sample(), ids=str)
-def test_suite_passes_with_its_own_dependencies_alone(
-    tmp_path: Path, number: int, combination: Combination
-) -> None:
-    """On the oldest interpreter first, and on as many others as there are."""
+def installations() -> list[tuple[Combination, Path]]:
+    """Every combination of the sample, and every interpreter, the oldest first."""
     interpreters = [Path(sys.executable), *newer_interpreters().values()]
+    combinations = sample()
+    count = max(len(combinations), len(interpreters))
+    return [
+        (combinations[number % len(combinations)], interpreters[number % len(interpreters)])
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("combination", "interpreter"), installations(), ids=str)
+def test_suite_passes_with_its_own_dependencies_alone(
+    tmp_path: Path, combination: Combination, interpreter: Path
+) -> None:
     project = render(tmp_path / "my-chat", combination)
-    python = install(project, interpreters[number % len(interpreters)])
-    expect_none(failing_tests(project, python=python))
+    expect_none(failing_tests(project, python=install(project, interpreter)))
 
 
-def test_every_newer_interpreter_has_run_a_suite() -> None:
-    versions = newer_interpreters()
-    if not versions:
+def test_newer_interpreters_are_there() -> None:
+    if not newer_interpreters():
         pytest.skip(f"no Python newer than {'.'.join(map(str, OWN))} is installed")
-    assert len(versions) < len(sample()), "the sample has too few projects for them"
 
 
 def test_every_option_is_in_the_sample() -> None:
