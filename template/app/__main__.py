@@ -5,6 +5,7 @@ import socket
 import sys
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.logs import log_config
@@ -15,16 +16,16 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT, then close sockets with 1012 and end."""
     settings = load_settings()
     config = server_config(settings)
-    server = uvicorn.Server(config)
     listener = config.bind_socket()
     drop_stalled_peers(listener, settings)
     with contextlib.suppress(KeyboardInterrupt):
-        if settings.web_concurrency > 1:
-            Multiprocess(config, sockets=[listener]).run()
-            return
-        server.run(sockets=[listener])
-    if not server.started:
-        sys.exit(1)
+        if settings.web_concurrency == 1:
+            uvicorn.Server(config).run(sockets=[listener])
+        else:
+            workers = Multiprocess(config, sockets=[listener])
+            workers.run()
+            if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
+                sys.exit(STARTUP_FAILURE)
 
 
 def server_config(settings: Settings) -> uvicorn.Config:

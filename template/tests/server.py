@@ -24,6 +24,22 @@ def free_port() -> int:
         return port
 
 
+def run_module(
+    folder: Path, *arguments: str, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m` in a folder until it ends, with these settings and no others."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **settings},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 class AppServer:
     """A running server. Its settings are those of `environment` and no others."""
 

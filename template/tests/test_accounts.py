@@ -1,8 +1,6 @@
 """Accounts: who gets one, who may log in, and what a password costs to check."""
 
 import asyncio
-import os
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,18 +13,16 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import select, update
 
-from app.auth import __main__ as command
 from app.auth.accounts import (
     HASHES_AT_ONCE,
     Account,
     Accounts,
-    InvalidAccount,
     NameTaken,
     open_accounts,
 )
 from tests.auth import SETTINGS, sign_in
 from tests.conftest import StartServer
-from tests.server import PROJECT, AppServer
+from tests.server import AppServer, run_module
 
 PASSWORD = "eight is enough"
 
@@ -284,68 +280,10 @@ async def test_a_password_is_the_same_from_every_keyboard(accounts: Accounts) ->
     assert await accounts.verify("Ada", "cafe\N{COMBINING ACUTE ACCENT} noir")
 
 
-# --- From the command line ----------------------------------------------------
-
-
-async def run(folder: Path, *arguments: str, stdin: str = "", **settings: str) -> tuple[int, str]:
-    """Run `python -m` in a folder: the exit code, and all that it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *arguments,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **settings},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate(stdin.encode())
-    assert process.returncode is not None
-    return process.returncode, output.decode()
-
-
-async def test_a_user_added_by_command_can_log_in(http: httpx.AsyncClient, folder: Path) -> None:
-    added = await run(folder, "app.auth", "add-user", "Barbara", stdin=PASSWORD + "\n")
-
-    assert added == (0, "Added Barbara.\n")
-    assert (await post(http, "/auth/login", "Barbara")).status_code == 200
-
-    again = await run(folder, "app.auth", "add-user", "BARBARA", stdin=PASSWORD + "\n")
-    assert again == (1, "This user name is taken.\n")
-
-
-async def test_the_command_says_in_a_sentence_what_it_refuses(folder: Path) -> None:
-    assert await run(folder, "app.auth", "add-user", " x", stdin=PASSWORD) == (
-        1,
-        "A user name must not begin or end with white space.\n",
-    )
-    code, output = await run(
-        folder,
-        "app.auth",
-        "add-user",
-        "x",
-        stdin=PASSWORD,
-        DATABASE_URL="sqlite+aiosqlite:////nowhere/app.db",
-    )
-    assert code == 1
-    assert output.startswith("The database in DATABASE_URL can't be used: ")
-
-
-def test_the_command_asks_a_person_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter(["one password", "another password", PASSWORD, PASSWORD])
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("getpass.getpass", lambda _: next(answers))
-
-    with pytest.raises(InvalidAccount, match="differ"):
-        command.read_password()
-    assert command.read_password() == PASSWORD
-
-
-async def test_production_does_not_start_without_a_secret_key(tmp_path: Path) -> None:
+def test_production_does_not_start_without_a_secret_key(tmp_path: Path) -> None:
     for keys in [{}, {"SECRET_KEYS": "too short"}]:
-        code, output = await run(tmp_path, "app", ENVIRONMENT="production", **keys)
-
-        assert code == 1
-        assert "SECRET_KEYS must hold keys of at least 32 characters in production" in output
-        assert "too short" not in output
-        assert "Traceback" not in output
+        ended = run_module(tmp_path, "app", ENVIRONMENT="production", **keys)
+        assert ended.returncode == 1
+        assert "SECRET_KEYS must hold keys of at least 32 characters in production" in ended.stderr
+        assert "too short" not in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1

@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 from app import PROJECT_NAME
 from app.broker import BrokerUnavailable
 from app.broker.redis import RedisBackend
-from tests.auth import sign_in
+from tests.auth import SETTINGS, sign_in
 from tests.broker.redis import RedisServer, serve
 from tests.client import PATIENCE, Client, open_client, until
 from tests.conftest import StartServer
-from tests.server import AppServer
+from tests.server import AppServer, free_port, run_module
 
 PAIR = ("alice", "bob")
 
@@ -108,6 +108,13 @@ async def test_workers_of_one_server_exchange_messages(
             await sender.publish("workers", "hello", id=str(id(sender)))
             for client in clients:
                 await client.expect("message", id=str(id(sender)))
+
+
+def test_workers_that_cannot_start_end_the_server_with_an_error(tmp_path: Path) -> None:
+    bad = {"BROKER_URL": "redis://localhost?socket_timeout=soon", "WEB_CONCURRENCY": "2"}
+    ended = run_module(tmp_path, "app", PORT=str(free_port()), **SETTINGS, **bad)
+    assert ended.returncode != 0
+    assert "socket_timeout" in ended.stderr
 
 
 async def test_many_publish_at_once(start_server: StartServer, redis_url: str) -> None:

@@ -1,28 +1,12 @@
 """Settings: what they are, and what is refused."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
 from app.settings import Settings
-from tests.server import PROJECT
-
-
-def start_with(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Start a server that is expected to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **settings},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+from tests.server import PROJECT, run_module
 
 
 @pytest.mark.parametrize(
@@ -46,7 +30,7 @@ def start_with(folder: Path, **settings: str) -> subprocess.CompletedProcess[str
 def test_bad_setting_stops_the_start_with_a_sentence(
     tmp_path: Path, setting: str, value: str
 ) -> None:
-    ended = start_with(tmp_path, **{setting: value})
+    ended = run_module(tmp_path, "app", **{setting: value})
     assert ended.returncode != 0
     assert setting in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
@@ -54,7 +38,7 @@ def test_bad_setting_stops_the_start_with_a_sentence(
 
 def test_settings_come_from_a_dotenv_file_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=http\n")
-    assert "PORT" in start_with(tmp_path).stderr
+    assert "PORT" in run_module(tmp_path, "app").stderr
 
 
 def test_env_example_has_every_setting_with_its_default() -> None:

@@ -53,6 +53,7 @@ ACCOUNTS = {
     "app/routes/accounts.py",
     "tests/auth/accounts.py",
     "tests/test_accounts.py",
+    "tests/test_add_user.py",
 }
 
 AUTH = {
