@@ -116,7 +116,7 @@ class Connection:
 
     async def _messages(self) -> AsyncIterator[ClientMessage]:
         """The valid messages of the client; the others are answered here."""
-        while True:
+        while not self.is_closing:
             # Frames that came in one piece must let others run, and `close` end them.
             await asyncio.sleep(0)
             event = await self._websocket.receive()

@@ -224,6 +224,20 @@ async def test_nothing_is_recovered_that_this_worker_did_not_hear(
         assert (await alice.expect("joined"))["recovered"] is False
 
 
+async def test_cancelling_a_publish_is_never_lost(redis_url: str) -> None:
+    async def publish_for_ever(backend: RedisBackend) -> None:
+        while True:
+            await backend.publish("room", "text")
+
+    async with connected(redis_url) as backend:
+        for number in range(300):
+            task = asyncio.create_task(publish_for_ever(backend))
+            for _ in range(number % 60):  # so that it is met in every step
+                await asyncio.sleep(0)
+            task.cancel()
+            await until(task.done)
+
+
 async def test_databases_of_one_redis_are_apart(redis_server: RedisServer) -> None:
     other_url = redis_server.url.removesuffix("/0") + "/1"
     async with connected(redis_server.url) as one, connected(other_url) as other:

@@ -54,8 +54,14 @@ def read_password() -> str:
 
 
 async def add(database_url: str, name: str, password: str) -> None:
-    async with open_accounts(database_url) as accounts:
-        await accounts.add(name, password)
+    try:
+        async with open_accounts(database_url) as accounts:
+            await accounts.add(name, password)
+    except SQLAlchemyError:
+        # After a failure to connect, aiosqlite's thread still answers once. It would print
+        # a traceback if the event loop were closed by then.
+        await asyncio.sleep(0.2)
+        raise
 
 
 if __name__ == "__main__":

@@ -65,6 +65,9 @@ class RedisBackend(Backend):
             timeout=PUBLISH_DEADLINE,
             retry=Retry(NoBackoff(), retries=0, supported_errors=()),
             socket_connect_timeout=PUBLISH_DEADLINE,
+            # Deadlines are ours. With one of its own, redis-py writes under asyncio.wait_for,
+            # which loses cancellations before Python 3.12 (python/cpython#86296).
+            socket_timeout=None,
             # With them, redis-py 8.1 hands out idle connections that the server closed.
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
