@@ -13,6 +13,7 @@ from app.connection import Connection
 from app.manager import ConnectionManager
 from app.protocol import Join, Pong, Position
 from app.settings import Settings
+from tests.client import until
 
 
 class FakeSocket:
@@ -83,7 +84,7 @@ async def test_what_was_published_before_joined_does_not_follow_it() -> None:
         await manager.join(alice, Join(type="join", room="room"))
         for offset in (0, 1, 2):
             await broker.deliver("room:room", offset)
-        await asyncio.sleep(0.05)
+        await until(lambda: any(message.get("offset") == 2 for message in socket.sent))
         socket.received.put_nowait({"type": "websocket.disconnect"})
         await serving
         await manager.disconnect(alice)
