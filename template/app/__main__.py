@@ -5,10 +5,13 @@ import socket
 import sys
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.logs import log_config
+from app.metrics import shared_by_workers
+from app.prebuilt_frames import PrebuiltFramesProtocol
 from app.settings import Settings, load_settings
 
 
@@ -22,10 +25,27 @@ def main() -> None:
         if settings.web_concurrency == 1:
             uvicorn.Server(config).run(sockets=[listener])
         else:
-            workers = Multiprocess(config, sockets=[listener])
-            workers.run()
+            with shared_by_workers():
+                workers = Workers(config, sockets=[listener])
+                workers.run()
             if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
                 sys.exit(STARTUP_FAILURE)
+
+
+class Workers(Multiprocess):
+    """Worker processes. Those that ended leave nothing behind in the gauges of the others."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._pids: set[int | None] = set()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that ended. uvicorn calls it twice a second."""
+        super().keep_subprocess_alive()
+        pids = {worker.pid for worker in self.processes}
+        for pid in self._pids - pids:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        self._pids = pids
 
 
 def server_config(settings: Settings) -> uvicorn.Config:
@@ -35,8 +55,8 @@ def server_config(settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         workers=settings.web_concurrency,
-        log_config=log_config(),
-        ws="websockets-sansio",
+        log_config=log_config(settings.environment),
+        ws=PrebuiltFramesProtocol,
         ws_max_size=settings.max_frame_bytes or sys.maxsize,
         ws_ping_interval=settings.ping_interval or None,
         ws_ping_timeout=settings.ping_timeout or None,

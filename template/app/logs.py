@@ -1,10 +1,18 @@
-"""Where the log goes, and what is kept out of it."""
+"""What the log looks like, and what is kept out of it.
 
+Fields go into `extra`: `logger.info("closed", extra={"connection": id, "user": name})`. No
+payload and no credential belongs into a message, a field or the text of an exception.
+"""
+
+import json
 import logging
-from copy import deepcopy
 from typing import Any
 
-from uvicorn.config import LOGGING_CONFIG
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+NO_FIELDS = [*RESERVED_ATTRS, "color_message"]
+"""What a record has beside the fields in `extra`; the last is uvicorn's."""
 
 
 class FalseAlarms(logging.Filter):
@@ -23,10 +31,72 @@ class FalseAlarms(logging.Filter):
         return record.msg not in self.messages
 
 
-def log_config() -> dict[str, Any]:
-    """Uvicorn's logging, with the application's own messages beside it."""
-    config: dict[str, Any] = deepcopy(LOGGING_CONFIG)
-    config["filters"] = {"false_alarms": {"()": FalseAlarms}}
-    config["handlers"]["default"]["filters"] = ["false_alarms"]
-    config["loggers"]["app"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config
+class QueryStrings(logging.Filter):
+    """Cuts the query string off the paths that uvicorn logs: it may hold a credential."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        names_a_path = record.name == "uvicorn.access" or '"WebSocket %s"' in str(record.msg)
+        if names_a_path and isinstance(record.args, tuple):
+            record.args = tuple(
+                value.partition("?")[0] if isinstance(value, str) else value
+                for value in record.args
+            )
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record, and an indented traceback: nothing that is logged can forge a record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        fields = [
+            f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
+            for name, value in vars(record).items()
+            if name not in NO_FIELDS
+        ]
+        return printable(" ".join([super().formatMessage(record).rstrip(), *fields]))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {printable(line)}" for line in lines)
+
+
+def printable(text: str) -> str:
+    """The text with line ends, control characters and the like escaped as in Python."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def log_config(environment: str) -> dict[str, Any]:
+    """For `logging.config.dictConfig`: text in development, in production a JSON object a line."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {
+            "false_alarms": {"()": FalseAlarms},
+            "query_strings": {"()": QueryStrings},
+        },
+        "formatters": {
+            "development": {
+                "()": TextFormatter,
+                "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+            },
+            "production": {
+                "()": JsonFormatter,
+                "fmt": ["levelname", "name", "message"],
+                "rename_fields": {"levelname": "level", "name": "logger"},
+                "reserved_attrs": NO_FIELDS,
+                "timestamp": True,
+            },
+        },
+        "handlers": {
+            "default": {
+                "class": "logging.StreamHandler",
+                "formatter": environment,
+                "filters": ["false_alarms", "query_strings"],
+            },
+        },
+        "root": {"handlers": ["default"], "level": "WARNING"},
+        "loggers": {"app": {"level": "INFO"}, "uvicorn": {"level": "INFO"}},
+    }

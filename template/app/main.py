@@ -1,5 +1,6 @@
 """The application: `app` for a server, `create_app` for a test."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,7 @@ from fastapi import FastAPI
 
 from app import PROJECT_NAME
 from app.broker import create_backend
+from app.limits import ConnectionLimits
 from app.manager import ConnectionManager
 from app.routes import include_routes
 from app.settings import Settings, load_settings
@@ -15,8 +17,12 @@ from app.settings import Settings, load_settings
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    manager = ConnectionManager(create_backend(settings.broker_url), settings)
+    backend = create_backend(settings.broker_url, settings.history_size, settings.history_seconds)
+    manager = ConnectionManager(backend, settings)
     app.state.manager = manager
+    app.state.connection_limits = ConnectionLimits(settings)
+    # What exists by now stays: the collector need not look at it again and again.
+    gc.freeze()
     async with manager.running():
         yield
 

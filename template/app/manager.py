@@ -1,68 +1,69 @@
-"""Which connections of this worker are in which room, and what reaches them."""
+"""Who is in which room of this worker, and how publications get to them."""
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from functools import partial
+from typing import Annotated, Literal
 from weakref import WeakValueDictionary
 
-from broadcaster import Broadcast
+from broadcaster import Broadcast, Event
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
-from pydantic import ValidationError
 
-from app.broker import Backend, BrokerUnavailable, Publication, Subscriber
-from app.connection import Connection
-from app.presence import PresenceTracker
-from app.protocol import (
-    Error,
-    Join,
-    Joined,
-    Left,
-    Message,
-    Model,
-    Position,
-    Presence,
-    Publish,
-    ServerMessage,
-    encode,
+from app.broker import (
+    Backend,
+    BrokerUnavailable,
+    IdTaken,
+    Publication,
+    Record,
+    Subscriber,
 )
+from app.connection import Connection
+from app.metrics import GAPS, PUBLICATIONS, PUBLICATIONS_REFUSED, RECOVERIES, ROOMS
+from app.presence import PresenceTracker
+from app.protocol import Error, Join, Joined, Left, Position, Presence, Publish
+from app.room import Body, Past, Room
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+RECENT = 50
+"""Messages of the past that who joins without `since` gets."""
+
+DELIVER_AT_ONCE = 100
+"""Publications in a room that are handled before others have their turn."""
+
+CATCH_UP_DEADLINE = 10.0
+"""Seconds after which what could not be read from history counts as lost."""
+
+MAX_UNANSWERED = 32
+"""Publishes of one connection that the broker may have before the next has to wait."""
 
 DEFAULT_PRESENCE_PERIOD = 20.0
 """Seconds of the period in which presence is announced, where PING_INTERVAL is 0."""
 
 
-class Body(Model):
-    """What is published to the broker; the room and the offset come with it."""
+class JoinRequest:
+    """A connection that waits to be in a room."""
 
-    id: str
-    sender: str
-    text: str
-    sent_at: datetime
-
-
-class Room:
-    """A room that has members on this worker, and its one subscription."""
-
-    def __init__(self, name: str, position: Position) -> None:
-        self.name = name
-        self.position = position
-        """Of the last publication that went to the members."""
-        self.members: set[Connection] = set()
-        self.subscription = AsyncExitStack()
+    def __init__(self, connection: Connection, since: Position | None) -> None:
+        self.connection = connection
+        self.since = since
+        self.is_given_up = False
 
 
 class ConnectionManager:
     """Brings publications from the broker to the members of their rooms.
 
-    A room has one subscription per worker. It is opened with the room's first
-    member and closed with its last, under the room's lock. Whoever is told
-    `joined` receives every publication after the position named there.
+    A room has one subscription per worker. It is opened with the room's first member
+    and closed with its last, under the room's lock. Whoever is told `joined` receives
+    every publication after the position named there, each once and in order. What the
+    subscription did not bring is filled in from history; where that can't be, the
+    members get `resync`.
     """
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
@@ -71,6 +72,7 @@ class ConnectionManager:
         self._max_rooms = settings.max_rooms_per_connection
         self._rooms: dict[str, Room] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._waiting: dict[str, list[JoinRequest]] = {}
         self._presence = PresenceTracker(
             self._broadcast, settings.ping_interval or DEFAULT_PRESENCE_PERIOD, self._notify
         )
@@ -86,7 +88,7 @@ class ConnectionManager:
             yield
 
     async def join(self, connection: Connection, request: Join) -> None:
-        """Enter a room. Joining again only answers again."""
+        """Enter a room, or, as a member, ask for the past again."""
         name = request.room
         if (
             self._max_rooms
@@ -96,36 +98,27 @@ class ConnectionManager:
             detail = f"at most {self._max_rooms} rooms at a time: leave one first"
             connection.send(Error(code="too_many_rooms", detail=detail, room=name))
             return
-        async with self._lock(name):
-            try:
-                room = self._rooms.get(name) or await self._open(name)
-                # This worker may not have heard everything, so the broker is asked too.
-                missed_nothing = request.since == room.position and (
-                    request.since == await self._backend.position(channel_of(name))
-                )
-            except BrokerUnavailable:
-                detail = "the room can't be entered at the moment: try again"
-                connection.send(Error(code="unavailable", detail=detail, room=name))
-                return
-            if connection not in room.members:
-                self._presence.join(name, connection.user.name)
-                room.members.add(connection)
-                connection.rooms.add(name)
-            connection.send(
-                Joined(
-                    room=name,
-                    epoch=room.position.epoch,
-                    offset=room.position.offset,
-                    recovered=missed_nothing and request.since == room.position,
-                    members=self._presence.members(name),
-                )
-            )
+        await connection.caught_up()
+        # Whoever has the lock first lets in all who wait: after a deploy that is everybody.
+        waiting = JoinRequest(connection, request.since)
+        self._waiting.setdefault(name, []).append(waiting)
+        try:
+            async with self._lock(name):
+                if waiting in self._waiting.get(name, ()):
+                    await self._let_in(name)
+        except BaseException:
+            waiting.is_given_up = True
+            others = [r for r in self._waiting.pop(name, ()) if r is not waiting]
+            if others:
+                self._waiting[name] = others
+            raise
 
     async def leave(self, connection: Connection, name: str) -> None:
         """Leave a room."""
         if name not in connection.rooms:
             connection.send(not_joined(name))
             return
+        self._rooms[name].flush()
         await self._remove(connection, name)
         connection.send(Left(room=name))
 
@@ -135,40 +128,130 @@ class ConnectionManager:
             await self._remove(connection, name)
 
     async def publish(self, connection: Connection, request: Publish) -> None:
-        """Publish to a room that the connection is in."""
+        """Publish to a room that the connection is in, after what it published before.
+
+        It hears its own message, or an error, when the broker has answered; that is
+        waited for only when there are many already.
+        """
         if request.room not in connection.rooms:
             connection.send(not_joined(request.room, request.id))
             return
-        body = Body(
-            id=request.id,
-            sender=connection.user.name,
-            text=request.text,
-            sent_at=datetime.now(UTC),
-        )
+        sender = connection.user.name
+        body = Body(id=request.id, sender=sender, text=request.text, sent_at=datetime.now(UTC))
+        record = Record(request.id, f"{sender} {request.text}", body.model_dump_json())
         try:
-            await self._broadcast.publish(channel_of(request.room), body.model_dump_json())
-        except BrokerUnavailable:
-            detail = "the message could not be sent at the moment: try again"
-            connection.send(
-                Error(code="unavailable", detail=detail, room=request.room, ref=request.id)
-            )
+            taken = self._backend.submit(channel_of(request.room), record)
+        except (BrokerUnavailable, IdTaken) as error:
+            self._published(connection, request, error)
+        else:
+            if taken is None:
+                self._published(connection, request, None)
+            else:
+                connection.unanswered += 1
+                taken.add_done_callback(partial(self._answered, connection, request))
+                if connection.unanswered > MAX_UNANSWERED:
+                    await asyncio.wait([taken])
 
-    # --- Rooms: opened, closed and changed under their lock -------------------------
+    def _answered(
+        self, connection: Connection, request: Publish, taken: asyncio.Future[None]
+    ) -> None:
+        connection.unanswered -= 1
+        self._published(connection, request, taken.exception())
+
+    def _published(
+        self, connection: Connection, request: Publish, error: BaseException | None
+    ) -> None:
+        """Count what was taken, and tell the sender what was not."""
+        code: Literal["unavailable", "invalid"]
+        match error:
+            case None:
+                PUBLICATIONS.inc()
+                return
+            case IdTaken():
+                code = "invalid"
+                detail = "id: another message in this room has it: choose a new one"
+            case BrokerUnavailable():
+                code = "unavailable"
+                detail = "the message could not be sent at the moment: try again"
+            case _:
+                raise error
+        PUBLICATIONS_REFUSED.labels(code).inc()
+        connection.send(Error(code=code, detail=detail, room=request.room, ref=request.id))
+
+    # --- Rooms: opened, closed and entered under their lock -------------------------
 
     def _lock(self, name: str) -> asyncio.Lock:
         """The lock of a room, which lives as long as somebody holds or awaits it."""
         return self._locks.setdefault(name, asyncio.Lock())
 
-    async def _open(self, name: str) -> Room:
+    async def _let_in(self, name: str) -> None:
+        """Answer everybody who waits to be in a room."""
+        requests = self._waiting.pop(name)
+        after = min((r.since.offset for r in requests if r.since is not None), default=None)
+        try:
+            room, past = await self._open_with_past(name, after)
+        except BrokerUnavailable:
+            detail = "the room can't be entered at the moment: try again"
+            for request in requests:
+                request.connection.send(Error(code="unavailable", detail=detail, room=name))
+        except BaseException:
+            # Whoever has the lock next does it, for the others too.
+            self._waiting.setdefault(name, []).extend(requests)
+            raise
+        else:
+            self._admit(room, past, requests)
+            await self._close_if_empty(room)
+
+    async def _open_with_past(self, name: str, after: int | None) -> tuple[Room, Past]:
+        """A room, and what it remembers at this moment."""
+        while (room := self._rooms.get(name)) is not None:
+            seen = room.position
+            with room.recording():
+                history = await self._backend.history(
+                    channel_of(name), last=RECENT, after=after, seen=seen
+                )
+                if room.position.epoch == seen.epoch:
+                    room.fill(history)
+                    return room, room.past(history)
         async with AsyncExitStack() as stack:
             subscriber = await stack.enter_async_context(
                 self._broadcast.subscribe(channel_of(name))
             )
-            room = Room(name, await self._backend.position(channel_of(name)))
+            history = await self._backend.history(
+                channel_of(name), last=RECENT, after=after, seen=None
+            )
+            room = Room(name, history.position)
             await stack.enter_async_context(_background(self._receive(room, subscriber)))
             room.subscription = stack.pop_all()
         self._rooms[name] = room
-        return room
+        ROOMS.inc()
+        return room, room.past(history)
+
+    def _admit(self, room: Room, past: Past, requests: list[JoinRequest]) -> None:
+        """Make members, in one go with answering them and with what they missed."""
+        present = [r for r in requests if not (r.is_given_up or r.connection.is_closing)]
+        for request in present:
+            if request.connection not in room.members:
+                self._presence.join(room.name, request.connection.user.name)
+        room.flush()  # what came until now, they get as the past
+        members = self._presence.members(room.name)
+        for request in present:
+            connection, since = request.connection, request.since
+            room.members.add(connection)
+            connection.rooms.add(room.name)
+            missed = past.since(since) if since is not None else None
+            if since is not None:
+                RECOVERIES.labels("lost" if missed is None else "recovered").inc()
+            connection.send(
+                Joined(
+                    room=room.name,
+                    epoch=room.position.epoch,
+                    offset=room.position.offset,
+                    recovered=missed is not None,
+                    members=members,
+                )
+            )
+            connection.replay(past.last(RECENT) if since is None else missed or [])
 
     async def _remove(self, connection: Connection, name: str) -> None:
         async with self._lock(name):
@@ -178,56 +261,61 @@ class ConnectionManager:
             room = self._rooms[name]
             room.members.remove(connection)
             self._presence.leave(name, connection.user.name)
-            if not room.members:
-                del self._rooms[name]
-                await room.subscription.aclose()
+            await self._close_if_empty(room)
+
+    async def _close_if_empty(self, room: Room) -> None:
+        if not room.members:
+            del self._rooms[room.name]
+            ROOMS.dec()
+            await room.subscription.aclose()
 
     # --- From the broker to the members ---------------------------------------------
 
     async def _receive(self, room: Room, subscriber: Subscriber) -> None:
+        handled = 0
         while True:
-            publication = cast("Publication", await subscriber.get())
+            event = await subscriber.get()
             try:
-                self._deliver(room, publication)
+                await self._handle(room, event)
             except Exception:
-                logger.exception("could not deliver a publication in %s", room.name)
-            # A burst would fill the outboxes before their writers run.
-            await asyncio.sleep(0)
+                logger.exception("could not deliver", extra={"room": room.name})
+            handled += 1
+            if handled % DELIVER_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
-    def _deliver(self, room: Room, publication: Publication) -> None:
-        """Encode a publication once and hand it to every member.
+    async def _handle(self, room: Room, event: Event) -> None:
+        if not isinstance(event, Publication):
+            await self._catch_up(room)  # after an outage
+        elif not room.deliver(event) and not await self._catch_up(room):
+            epoch, offset = event.position.epoch, event.position.offset
+            room.resync(Position(epoch=epoch, offset=offset - 1))
+            room.deliver(event)
 
-        One that is not after the room's position was published before the
-        subscription began.
-        """
-        position = publication.position
-        if position.epoch == room.position.epoch and position.offset <= room.position.offset:
-            return
-        room.position = position
-        try:
-            body = Body.model_validate_json(publication.message)
-        except ValidationError:
-            logger.warning("skipped what is no message in %s", room.name)
-            return
-        message = Message(
-            room=room.name,
-            id=body.id,
-            offset=position.offset,
-            sender=body.sender,
-            text=body.text,
-            sent_at=body.sent_at,
-        )
-        self._send_to_members(room, message)
+    async def _catch_up(self, room: Room) -> bool:
+        """Fill in what the subscription did not bring; False if history can't be read."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_DEADLINE):
+                while True:
+                    with suppress(BrokerUnavailable):
+                        await self._fill_in(room)
+                        return True
+                    await asyncio.sleep(random.uniform(0, 1))  # noqa: S311
+        return False
+
+    async def _fill_in(self, room: Room) -> None:
+        async with self._lock(room.name):
+            seen = room.position
+            history = await self._backend.history(
+                channel_of(room.name), last=0, after=seen.offset, seen=seen
+            )
+            filled = room.fill(history)
+        if room.position != seen:
+            GAPS.labels("filled" if filled else "resync").inc()
 
     def _notify(self, presence: Presence) -> None:
         room = self._rooms.get(presence.room)
         if room is not None:
-            self._send_to_members(room, presence)
-
-    def _send_to_members(self, room: Room, message: ServerMessage) -> None:
-        frame = encode(message)
-        for connection in room.members:
-            connection.send_frame(frame)
+            room.send(presence)
 
 
 def channel_of(room: str) -> str:
@@ -250,7 +338,7 @@ async def _background(coroutine: Coroutine[None, None, None]) -> AsyncIterator[N
         await asyncio.gather(task, return_exceptions=True)
 
 
-def get_manager(connection: HTTPConnection) -> ConnectionManager:
+async def get_manager(connection: HTTPConnection) -> ConnectionManager:
     manager: ConnectionManager = connection.app.state.manager
     return manager
 

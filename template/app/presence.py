@@ -18,7 +18,7 @@ from typing import Literal
 from broadcaster import Broadcast
 from pydantic import ValidationError
 
-from app.broker import BrokerUnavailable
+from app.broker import BrokerUnavailable, Resubscribed
 from app.protocol import Model, Presence
 
 logger = logging.getLogger(__name__)
@@ -168,6 +168,10 @@ class PresenceTracker:
         async with self._broadcast.subscribe(CHANNEL) as subscriber:
             while True:
                 event = await subscriber.get()
+                if isinstance(event, Resubscribed):
+                    self._announce_all = True  # others may have forgotten us meanwhile
+                    self._something_to_say.set()
+                    continue
                 try:
                     announcement = Announcement.model_validate_json(event.message)
                 except ValidationError:

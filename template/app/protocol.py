@@ -4,13 +4,18 @@ A frame is UTF-8 JSON text and holds one message. Unknown fields are ignored, so
 that either side may be upgraded first.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum
+from struct import pack
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 SUBPROTOCOL = "realtime.v1"
+
+TEXT_FRAME = 0x81
+"""First byte of a text frame that is a whole message (RFC 6455 section 5.2)."""
 
 RoomName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 PublicationId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -21,6 +26,7 @@ class CloseCode(IntEnum):
     """Why this application closes a socket (RFC 6455 section 7.4.1; from 4000 on, ours)."""
 
     UNSUPPORTED_DATA = 1003
+    POLICY_VIOLATION = 1008
     INTERNAL_ERROR = 1011
     TRY_AGAIN_LATER = 1013
 
@@ -44,7 +50,10 @@ class Position(Model):
 
 
 class Join(Model):
-    """Enter a room; `since` asks for what was published after that position."""
+    """Enter a room; `since` asks for what was published after that position.
+
+    Without it, the most recent messages come.
+    """
 
     type: Literal["join"]
     room: RoomName
@@ -57,7 +66,10 @@ class Leave(Model):
 
 
 class Publish(Model):
-    """Send `text` to everybody in `room`, under an `id` of the client's own."""
+    """Send `text` to everybody in `room`, under an `id` of the client's own.
+
+    While the room remembers the message, the same `id` is not delivered again.
+    """
 
     type: Literal["publish"]
     room: RoomName
@@ -95,20 +107,20 @@ def parse_client_message(frame: str) -> ClientMessage:
         problem = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in problem["loc"][1:])
         detail = f"{field}: {problem['msg']}" if field else problem["msg"]
-        raise InvalidMessage(detail, **_what_it_names(frame)) from None
+        raise InvalidMessage(detail, *what_it_names(frame)) from None
 
 
-def _what_it_names(frame: str) -> dict[str, str | None]:
-    """The room and the publication id of a bad message, as far as they are strings."""
+def what_it_names(frame: str) -> tuple[str | None, str | None]:
+    """The room and the publication id that a frame names, as far as they are strings."""
     try:
         fields = _object.validate_json(frame)
     except ValidationError:
         fields = {}
     room, ref = fields.get("room"), fields.get("id")
-    return {
-        "room": room[:64] if isinstance(room, str) else None,
-        "ref": ref[:64] if isinstance(ref, str) else None,
-    }
+    return (
+        room[:64] if isinstance(room, str) else None,
+        ref[:64] if isinstance(ref, str) else None,
+    )
 
 
 # --- Server to client ---------------------------------------------------------
@@ -131,7 +143,8 @@ class Welcome(Model):
 class Joined(Model):
     """The answer to `join`: live messages follow from `offset` + 1 on.
 
-    `recovered` says that nothing was published between `since` and there.
+    `recovered` says that every message between `since` and there comes first. Where
+    that can't be, none of them comes. Without `since`, the most recent ones do.
     """
 
     type: Literal["joined"] = "joined"
@@ -168,11 +181,20 @@ class Presence(Model):
     event: Literal["join", "leave"]
 
 
+class Resync(Model):
+    """Messages before this position were lost to this connection: join again."""
+
+    type: Literal["resync"] = "resync"
+    room: str
+    epoch: str
+    offset: int
+
+
 class Error(Model):
     """Why a message was not carried out; `ref` is the id of a publish."""
 
     type: Literal["error"] = "error"
-    code: Literal["invalid", "unavailable", "not_joined", "too_many_rooms"]
+    code: Literal["invalid", "unavailable", "not_joined", "rate_limited", "too_many_rooms"]
     detail: str
     room: str | None = None
     ref: str | None = None
@@ -182,18 +204,36 @@ class Pong(Model):
     type: Literal["pong"] = "pong"
 
 
-ServerMessage = Welcome | Joined | Left | Message | Presence | Error | Pong
+ServerMessage = Welcome | Joined | Left | Message | Presence | Resync | Error | Pong
+
+_server_message: TypeAdapter[ServerMessage] = TypeAdapter(ServerMessage)
 
 
-class Frame(NamedTuple):
-    """A message as it goes to any number of clients, encoded once."""
+class Frames(NamedTuple):
+    """Messages as they go to any number of clients, encoded once."""
 
-    text: str
-    size: int
-    """Bytes of payload on the wire."""
+    payloads: tuple[bytes, ...]
+    """The JSON of each message."""
+    wire: bytes
+    """All of them as WebSocket frames (RFC 6455 section 5.2), one after the other."""
 
 
-def encode(message: ServerMessage) -> Frame:
-    """The text frame of a message; fields that have no value are left out."""
-    text = message.model_dump_json(exclude_none=True)
-    return Frame(text, len(text.encode()))
+def encode(message: ServerMessage) -> Frames:
+    """A message as a single frame; fields that have no value are left out."""
+    payload = _server_message.dump_json(message, exclude_none=True)
+    size = len(payload)
+    if size < 126:
+        header = bytes((TEXT_FRAME, size))
+    elif size < 65536:
+        header = pack("!BBH", TEXT_FRAME, 126, size)
+    else:
+        header = pack("!BBQ", TEXT_FRAME, 127, size)
+    return Frames((payload,), header + payload)
+
+
+def join_frames(parts: Sequence[Frames]) -> Frames:
+    """Several frames as one piece, which a socket takes in one write."""
+    if len(parts) == 1:
+        return parts[0]
+    payloads = tuple(payload for part in parts for payload in part.payloads)
+    return Frames(payloads, b"".join([part.wire for part in parts]))

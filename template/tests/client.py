@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,8 +56,11 @@ class Client:
         await self.send(type="join", room=room)
         return await self.expect("joined", room=room)
 
-    async def publish(self, room: str, text: str, id: str = "1") -> None:  # noqa: A002
+    async def publish(self, room: str, text: str, id: str | None = None) -> str:  # noqa: A002
+        """Publish, under an id of its own unless one is given; the answer is the id."""
+        id = id or secrets.token_hex(8)  # noqa: A001
         await self.send(type="publish", room=room, id=id, text=text)
+        return id
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -53,6 +53,7 @@ class AppServer:
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
             "PORT": str(self.port),
+            "MESSAGES_PER_SECOND": "0",  # the tests hurry
             **SETTINGS,
             **environment,
         }

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest_asyncio
 from broadcaster import Broadcast
 
-from app.broker import BrokerUnavailable
+from app.broker import BrokerUnavailable, Record
 from app.broker.memory import MemoryBackend
 from app.presence import PresenceTracker
 from app.protocol import Presence
@@ -34,7 +34,7 @@ class FlakyBackend(MemoryBackend):
 
     is_away = False
 
-    async def publish(self, channel: str, message: str) -> None:
+    async def publish(self, channel: str, message: str | Record) -> None:
         if self.is_away:
             raise BrokerUnavailable
         await super().publish(channel, message)
@@ -44,7 +44,7 @@ class Workers:
     """Presence on several workers, which share a broker."""
 
     def __init__(self) -> None:
-        self.backend = FlakyBackend("memory://")
+        self.backend = FlakyBackend("memory://", history_size=0, history_seconds=0)
         self.broadcast = Broadcast(backend=self.backend)
         self.stack = AsyncExitStack()
 

@@ -11,7 +11,7 @@ from fastapi.requests import HTTPConnection
 from app.settings import Settings
 
 
-def check_origin(connection: HTTPConnection) -> None:
+async def check_origin(connection: HTTPConnection) -> None:
     """Refuse a handshake from a foreign page with HTTP 403.
 
     The application's own origin and those in `ALLOWED_ORIGINS` may enter. A

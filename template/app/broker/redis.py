@@ -1,31 +1,47 @@
 """Messages between any number of processes, through Redis publish/subscribe.
 
-Guarantees: publications of a channel reach every subscribed worker in order, once,
-while its connection to Redis lives. What is published during an outage of that
-connection is not heard, and shows as a gap in the offsets. Redis keeps the position
-of a channel for a day after its last use; after that, and whenever Redis restarted,
-the epoch changes.
+Guarantees: the records of a channel reach every subscribed worker in order, and each
+once. One script gives a record its offset, appends it to the channel's history and
+publishes it, so whatever was heard by anybody is in the history, and what a worker did
+not hear during an outage can be read from there. After an outage the backend yields
+`Resubscribed` for every channel.
+
+Redis keeps a position for a week after its last use. The epoch changes after that, when
+Redis restarts without an append-only file, when a replica takes over, and when a worker
+has seen more than Redis remembers.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
-from importlib.resources import files
+from functools import partial
 from typing import Any
 
+from broadcaster import Event
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from app import PROJECT_NAME
-from app.broker.base import PUBLISH_DEADLINE, Backend, BrokerUnavailable, Publication
+from app.broker.base import (
+    PUBLISH_DEADLINE,
+    Backend,
+    BrokerUnavailable,
+    History,
+    IdTaken,
+    Publication,
+    Record,
+    Resubscribed,
+)
+from app.broker.redis_pipeline import Argument, Outage, Pipeline, Script
+from app.metrics import BROKER_RECONNECTS, POISON
 from app.protocol import Position
 
 logger = logging.getLogger(__name__)
@@ -42,26 +58,20 @@ CANARY_DEADLINE = 5.0
 BACKOFF_BASE, BACKOFF_CAP = 0.1, 2.0
 """Seconds: the first and the longest ceiling of the wait before a reconnection."""
 
-MAX_CONNECTIONS = 32
-"""Connections to Redis per worker; a publish waits for one that is free."""
-
-POSITION_SECONDS = 24 * 3600
+POSITION_SECONDS = 7 * 24 * 3600
 """How long Redis remembers where a channel stands."""
-
-# What a broken connection, an unreachable server or one that is loading raises.
-Outage = (RedisError, OSError, TimeoutError)
 
 
 class RedisBackend(Backend):
     schemes = ("redis", "rediss")
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, history_size: int, history_seconds: float) -> None:
+        super().__init__(url, history_size, history_seconds)
         # Reconnecting is the supervisor's work, and a publish that may have been
         # carried out must not be repeated behind its sender's back.
         pool = BlockingConnectionPool.from_url(
             url,
-            max_connections=MAX_CONNECTIONS,
+            max_connections=3,  # one subscribes, one writes, one reads history
             timeout=PUBLISH_DEADLINE,
             retry=Retry(NoBackoff(), retries=0, supported_errors=()),
             socket_connect_timeout=PUBLISH_DEADLINE,
@@ -72,20 +82,25 @@ class RedisBackend(Backend):
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self._redis = Redis.from_pool(pool)
-        self._script = self._redis.register_script(
-            files("app.broker").joinpath("redis.lua").read_text()
-        )
+        self._publish = Script(self._redis, "redis_position.lua", "redis_publish.lua")
+        self._history = Script(self._redis, "redis_position.lua", "redis_history.lua")
+        scripts = (self._publish, self._history)
+        # History may be large, and publishing does not wait for it.
+        self._writes = Pipeline(self._redis, scripts, PUBLISH_DEADLINE)
+        self._reads = Pipeline(self._redis, scripts, PUBLISH_DEADLINE)
         # Publish/subscribe ignores the database number, so the names carry it.
         database = pool.connection_kwargs.get("db", 0)
         self._prefix = f"{PROJECT_NAME}:{database}:"
         self._canary_channel = f"canary:{secrets.token_hex(8)}"
-        self._published: asyncio.Queue[Publication] = asyncio.Queue(QUEUE_SIZE)
+        self._published: asyncio.Queue[Event] = asyncio.Queue(QUEUE_SIZE)
         self._wanted: dict[str, asyncio.Event] = {}  # channel -> Redis confirmed it
+        self._interrupted: set[str] = set()  # confirmed before, and to be again
         self._unconfirmed: Counter[str] = Counter()
         self._pubsub: PubSub | None = None
         self._heard_at: float | None = None
         self._failed = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._connects = 0
+        self._running = contextlib.AsyncExitStack()
 
     @property
     def alive(self) -> bool:
@@ -95,16 +110,24 @@ class RedisBackend(Backend):
 
     async def connect(self) -> None:
         """Start to connect. An unreachable server is no error: it may come back."""
-        self._tasks = [
-            asyncio.create_task(self._supervise()),
-            asyncio.create_task(self._send_canaries()),
-        ]
+        await self._running.enter_async_context(self._tasks())
 
     async def disconnect(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._redis.aclose()
+        await self._running.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _tasks(self) -> AsyncIterator[None]:
+        async with self._redis, self._writes.running(), self._reads.running():
+            tasks = [
+                asyncio.create_task(self._supervise()),
+                asyncio.create_task(self._send_canaries()),
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def subscribe(self, channel: str) -> None:
         self._wanted[channel] = asyncio.Event()
@@ -112,45 +135,102 @@ class RedisBackend(Backend):
 
     async def unsubscribe(self, channel: str) -> None:
         self._wanted.pop(channel, None)
+        self._interrupted.discard(channel)
         await self._send("UNSUBSCRIBE", channel)
 
-    async def position(self, channel: str) -> Position:
-        async with self._deadline("answer"):
-            await self._wanted[channel].wait()
-            epoch, offset = await self._run_script(channel, [])
-        return Position(epoch=epoch.decode(), offset=offset)
+    def submit(self, channel: str, message: str | Record) -> asyncio.Future[None]:
+        self._refuse_in_an_outage()
+        name = self._prefix + channel
+        if isinstance(message, str):
+            answer = self._writes.submit("PUBLISH", name, f"  {message}".encode())
+        else:
+            payload = message.message.encode()
+            answer = self._writes.submit(
+                *self._command(self._publish, channel, name, message.id, message.digest, payload)
+            )
+        taken = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(partial(self._taken, message, taken))
+        return taken
 
-    async def publish(self, channel: str, message: str) -> None:
-        async with self._deadline("take the message"):
-            await self._run_script(channel, [self._prefix + channel, message.encode()])
+    def _taken(
+        self, message: str | Record, taken: asyncio.Future[None], answer: asyncio.Future[Any]
+    ) -> None:
+        """Tell whoever waits for `taken` what Redis answered."""
+        error = answer.exception()
+        if error is not None:
+            error = self._unavailable("take the message", error)
+        else:
+            self._failed = False
+            if isinstance(message, Record) and answer.result():
+                error = IdTaken(message.id)
+        if taken.cancelled():
+            return
+        if error is None:
+            taken.set_result(None)
+        else:
+            taken.set_exception(error)
 
-    async def next_published(self) -> Publication:
+    async def history(
+        self, channel: str, *, last: int, after: int | None, seen: Position | None
+    ) -> History:
+        seen_epoch, seen_offset = (seen.epoch, seen.offset) if seen is not None else ("", "")
+        command = self._command(
+            self._history,
+            channel,
+            last,
+            math.inf if after is None else after,
+            seen_epoch,
+            seen_offset,
+        )
+        self._refuse_in_an_outage()
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                await self._wanted[channel].wait()
+                epoch, offset, *messages = await self._reads.submit(*command)
+        except Outage as error:
+            raise self._unavailable("answer", error) from error
+        self._failed = False
+        position = Position(epoch=epoch.decode(), offset=offset)
+        publications = [
+            Publication(
+                channel,
+                message.decode(errors="replace"),
+                Position(epoch=position.epoch, offset=offset - age),
+            )
+            for age, message in enumerate(messages)
+        ]
+        return History(position, publications[::-1])
+
+    async def next_published(self) -> Event:
         return await self._published.get()
 
-    async def _run_script(self, channel: str, publication: list[str | bytes]) -> tuple[bytes, int]:
-        """The epoch and the offset of a channel, after publishing to it if so told."""
-        epoch, offset = await self._script(
-            keys=[f"{self._prefix}position:{channel}"],
-            args=[secrets.token_hex(8), POSITION_SECONDS, *publication],
-        )
-        return epoch, offset
+    def _command(self, script: Script, channel: str, *arguments: Argument) -> list[Argument]:
+        """What runs a script on the keys of a channel."""
+        keys = [f"{self._prefix}{kind}:{channel}" for kind in ("position", "history", "ids")]
+        return [
+            "EVALSHA",
+            script.digest,
+            len(keys),
+            *keys,
+            secrets.token_hex(8),
+            POSITION_SECONDS,
+            self.history_size,
+            math.ceil(self.history_seconds),
+            *arguments,
+        ]
 
-    @contextlib.asynccontextmanager
-    async def _deadline(self, what: str) -> AsyncIterator[None]:
-        """Raise BrokerUnavailable when Redis does not do it in time.
+    def _refuse_in_an_outage(self) -> None:
+        """Raise BrokerUnavailable once it is known that Redis is out of reach.
 
-        In an outage only the first waits for it. A second for each of many requests
-        would leave sockets unread until their keepalive fails.
+        Only the first waits for the deadline. A second for each of many requests would
+        leave sockets unread until their keepalive fails.
         """
         if self._failed and not self.alive:
             raise BrokerUnavailable("Redis is out of reach")
-        try:
-            async with asyncio.timeout(PUBLISH_DEADLINE):
-                yield
-        except Outage as error:
-            self._failed = True
-            raise BrokerUnavailable(f"Redis did not {what}: {describe(error)}") from error
-        self._failed = False
+
+    def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
+        self._failed = True
+        return BrokerUnavailable(f"Redis did not {what}: {describe(error)}")
 
     async def _send(self, command: str, channel: str) -> None:
         """Change the subscription at once if connected; else connecting will do it."""
@@ -196,6 +276,9 @@ class RedisBackend(Backend):
             finally:
                 self._pubsub = None
                 self._heard_at = None
+                self._interrupted |= {
+                    c for c, confirmed in self._wanted.items() if confirmed.is_set()
+                }
                 for confirmed in self._wanted.values():
                     confirmed.clear()
             await asyncio.sleep(delay)
@@ -212,42 +295,52 @@ class RedisBackend(Backend):
     async def _receive(self, message: dict[str, Any]) -> None:
         channel = message["channel"].decode().removeprefix(self._prefix)
         if message["type"] == "subscribe":
-            self._confirm(channel)
+            await self._confirm(channel)
         elif message["type"] == "message" and channel == self._canary_channel:
             if self._heard_at is None:
                 logger.info("connected to Redis")
+                BROKER_RECONNECTS.inc(self._connects > 0)
+                self._connects += 1
             self._heard_at = asyncio.get_running_loop().time()
         elif message["type"] == "message":
             try:
-                publication = decode(channel, message["data"])
+                event = decode(channel, message["data"])
             except ValueError as error:
+                POISON.inc()
                 logger.warning("skipped what is no publication in %s: %s", channel, error)
             else:
-                await self._published.put(publication)
+                await self._published.put(event)
 
-    def _confirm(self, channel: str) -> None:
+    async def _confirm(self, channel: str) -> None:
         """Redis answers in order, so the last answer that is due is the one that counts."""
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] <= 0:
             del self._unconfirmed[channel]
             if channel in self._wanted:
                 self._wanted[channel].set()
+            if channel in self._interrupted:
+                self._interrupted.remove(channel)
+                await self._published.put(Resubscribed(channel))
 
     async def _send_canaries(self) -> None:
         """Publish what `alive` waits to hear."""
         while True:
             with contextlib.suppress(*Outage):  # silence is what tells
-                async with asyncio.timeout(CANARY_DEADLINE):
-                    await self._redis.publish(self._prefix + self._canary_channel, b"")
+                await self._writes.submit("PUBLISH", self._prefix + self._canary_channel, b"")
             await asyncio.sleep(CANARY_INTERVAL)
 
 
-def decode(channel: str, data: bytes) -> Publication:
-    """Read what `redis.lua` published. Raises ValueError when it is something else."""
+def decode(channel: str, data: bytes) -> Event:
+    """Read what was published: "epoch offset message", both empty for a mere string.
+
+    Raises ValueError when it is something else.
+    """
     epoch, offset, message = data.decode().split(" ", 2)
+    if not epoch and not offset:
+        return Event(channel, message)
     return Publication(channel, message, Position(epoch=epoch, offset=int(offset)))
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """An error in words: some of those of asyncio and Redis have only a name."""
     return f"{type(error).__name__} {error}".strip()

@@ -16,7 +16,10 @@ from fastapi import APIRouter, Cookie, Depends, Header, Path, Query, WebSocket, 
 from app.auth import CurrentUser
 from app.auth.origin import check_origin
 from app.connection import accept
-from app.protocol import Welcome, encode
+from app.limits import Limits, RateLimit, Verdict
+from app.metrics import CLOSED, CONNECTIONS, RATE_LIMITED
+from app.protocol import CloseCode, Error, Welcome
+from app.settings import Settings
 
 router = APIRouter(dependencies=[Depends(check_origin)])
 
@@ -32,43 +35,63 @@ class Options:
 
 
 @router.websocket("/ws/echo")
-async def echo(websocket: WebSocket, user: CurrentUser) -> None:
+async def echo(websocket: WebSocket, user: CurrentUser, limits: Limits) -> None:
     """Echo, without options."""
-    await serve(websocket, user.name, every=5)
+    with limits.admit(websocket.client and websocket.client.host, user.name):
+        await serve(websocket, user.name, every=5)
 
 
 @router.websocket("/ws/echo/{label}")
 async def labelled_echo(
-    websocket: WebSocket, user: CurrentUser, options: Annotated[Options, Depends()]
+    websocket: WebSocket,
+    user: CurrentUser,
+    limits: Limits,
+    options: Annotated[Options, Depends()],
 ) -> None:
     """Echo, after a frame that repeats the options."""
-    await serve(websocket, user.name, options.every, {"type": "options", **asdict(options)})
+    with limits.admit(websocket.client and websocket.client.host, user.name):
+        await serve(websocket, user.name, options.every, {"type": "options", **asdict(options)})
 
 
 async def serve(
     websocket: WebSocket, user: str, every: float, first: dict[str, object] | None = None
 ) -> None:
     """Return every frame, and send the time every so many seconds, until the peer leaves."""
+    settings: Settings = websocket.app.state.settings
     await accept(websocket)
+    CONNECTIONS.inc()
     try:
         welcome = Welcome(connection=secrets.token_hex(8), user=user, heartbeat=0)
-        await websocket.send_text(encode(welcome).text)
+        await websocket.send_text(welcome.model_dump_json())
         if first is not None:
             await websocket.send_json(first)
         async with asyncio.TaskGroup() as tasks:
             clock = tasks.create_task(send_time(websocket, every))
-            await return_frames(websocket)
+            is_abuser = await return_frames(websocket, RateLimit(settings.messages_per_second))
             clock.cancel()
+        if is_abuser:
+            CLOSED.labels("abuse").inc()
+            await websocket.close(CloseCode.POLICY_VIOLATION, "too many messages")
     except* WebSocketDisconnect:
         pass  # the peer left while a frame was on its way
+    finally:
+        CONNECTIONS.dec()
 
 
-async def return_frames(websocket: WebSocket) -> None:
+async def return_frames(websocket: WebSocket, rate: RateLimit) -> bool:
+    """Echo until the peer leaves, or, which is returned, sends far too much."""
     while True:
         frame = await websocket.receive()
         if frame["type"] == "websocket.disconnect":
-            return
-        if frame.get("text") is not None:
+            return False
+        verdict = rate.take()
+        if verdict is Verdict.ABUSE:
+            return True
+        if verdict is Verdict.REFUSE:
+            RATE_LIMITED.inc()
+            error = Error(code="rate_limited", detail="too many messages: slow down")
+            await websocket.send_text(error.model_dump_json(exclude_none=True))
+        elif frame.get("text") is not None:
             await websocket.send_text(frame["text"])
         else:
             await websocket.send_bytes(frame["bytes"])

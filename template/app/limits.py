@@ -1,0 +1,139 @@
+"""How much one client may ask for: messages a second, and sockets at a time."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from ipaddress import IPv6Network, ip_address
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, status
+from fastapi.requests import HTTPConnection
+
+from app.metrics import REFUSED_HANDSHAKES
+from app.settings import Settings
+
+FULL = status.HTTP_503_SERVICE_UNAVAILABLE
+TOO_MANY = status.HTTP_429_TOO_MANY_REQUESTS
+RETRY_AFTER = 10
+"""Seconds that a refused client is asked to wait."""
+
+
+class Verdict(Enum):
+    """What to do with a message."""
+
+    FINE = auto()
+    REFUSE = auto()
+    """Answer `rate_limited`, and go on."""
+    ABUSE = auto()
+    """Close the socket with 1008."""
+
+
+class RateLimit:
+    """A bucket of tokens, of which each message takes one.
+
+    It gains `per_second` tokens a second and holds twice as many, so a burst is
+    fine. Refused messages take tokens too, down to minus one burst: whoever slows
+    down is served again, and whoever goes on is an abuser. 0 means no limit.
+    """
+
+    __slots__ = ("_burst", "_clock", "_per_second", "_taken_at", "_tokens")
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = 2 * per_second
+        self._tokens = self._burst
+        self._clock = clock
+        self._taken_at = clock()
+
+    def take(self) -> Verdict:
+        """Take a token for a message that came in."""
+        if not self._per_second:
+            return Verdict.FINE
+        now = self._clock()
+        gained = (now - self._taken_at) * self._per_second
+        self._taken_at = now
+        self._tokens = tokens = min(self._tokens + gained, self._burst) - 1
+        if tokens >= 0:
+            return Verdict.FINE
+        return Verdict.REFUSE if tokens >= -self._burst else Verdict.ABUSE
+
+
+class ConnectionLimits:
+    """The sockets of this worker, of each user and of each address, and how many may be open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._max = settings.max_connections
+        self._max_per_user = settings.max_connections_per_user
+        self._max_per_address = settings.max_connections_per_address
+        self._open = 0
+        self._of_user: Counter[str] = Counter()
+        self._of_address: Counter[str] = Counter()
+
+    @contextmanager
+    def admit(self, address: str | None, user: str) -> Iterator[None]:
+        """Count a socket for the length of the block. Enter it before `accept`.
+
+        Raises HTTPException: 503 when the worker is full, 429 when the user or the
+        address has too many sockets. `address` is where the client connects from, or
+        None for a Unix socket, which is not limited. Behind a proxy, it is what uvicorn
+        takes from `X-Forwarded-For` if it trusts the proxy (`FORWARDED_ALLOW_IPS`);
+        else all clients of the proxy share its address.
+        """
+        network = network_of(address) if address else None
+        if reached(self._open, self._max):
+            raise refusal("worker_full", FULL, "This server is full: try again later.")
+        if reached(self._of_user[user], self._max_per_user):
+            raise refusal("user", TOO_MANY, "You have too many connections: close one first.")
+        if network and reached(self._of_address[network], self._max_per_address):
+            raise refusal("address", TOO_MANY, "Too many connections come from your address.")
+        self._open += 1
+        self._of_user[user] += 1
+        if network:
+            self._of_address[network] += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            release(self._of_user, user)
+            if network:
+                release(self._of_address, network)
+
+
+def network_of(address: str) -> str:
+    """What counts as one address: of IPv6 the /64, all of which one host may have."""
+    try:
+        ip = ip_address(address)
+    except ValueError:  # a proxy may name its clients in other ways
+        return address
+    if ip.version == 4:
+        return address
+    if ip.ipv4_mapped:  # how a socket for both versions shows IPv4
+        return str(ip.ipv4_mapped)
+    return str(IPv6Network((int(ip), 64), strict=False))
+
+
+def reached(count: int, limit: int) -> bool:
+    return 0 < limit <= count
+
+
+def release(counts: Counter[str], key: str) -> None:
+    """Count one less, and forget whoever has none."""
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
+def refusal(reason: str, code: int, detail: str) -> HTTPException:
+    """The answer to a handshake that is one too many."""
+    REFUSED_HANDSHAKES.labels(reason).inc()
+    return HTTPException(code, detail, {"Retry-After": str(RETRY_AFTER)})
+
+
+async def get_limits(connection: HTTPConnection) -> ConnectionLimits:
+    limits: ConnectionLimits = connection.app.state.connection_limits
+    return limits
+
+
+Limits = Annotated[ConnectionLimits, Depends(get_limits)]
