@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from fastapi import WebSocket
+from starlette.types import Receive, Send
 
 from app.auth.identity import User
 from app.limits import RateLimit, Verdict
-from app.metrics import CLOSED, CONNECTIONS, RATE_LIMITED
-from app.prebuilt_frames import EXTENSION
+from app.metrics import CLOSED, RATE_LIMITED
 from app.protocol import (
     SUBPROTOCOL,
     ClientMessage,
@@ -71,13 +71,30 @@ class Connection:
     closed with 1013. A replay, which a client asked for, is not held against it.
     """
 
-    def __init__(self, websocket: WebSocket, user: User, settings: Settings) -> None:
+    __slots__ = (
+        "_close_reason",
+        "_live_bytes",
+        "_live_messages",
+        "_outbox",
+        "_outbox_emptied",
+        "_rate_limit",
+        "_reading",
+        "_settings",
+        "_writer",
+        "id",
+        "rooms",
+        "transport",
+        "unanswered",
+        "user",
+    )
+
+    def __init__(self, user: User, settings: Settings, writer: FrameWriter | None = None) -> None:
+        """Without a writer, frames are sent by ASGI's `send`."""
         self.id = secrets.token_hex(8)
         self.user = user
         self.rooms: set[str] = set()
         self.unanswered = 0
         """Publishes that the broker has not taken or refused yet."""
-        self._websocket = websocket
         self._settings = settings
         self._rate_limit = RateLimit(settings.messages_per_second)
         self.transport: asyncio.WriteTransport | None = None
@@ -85,7 +102,7 @@ class Connection:
 
         Of use only while it is not closing; else there is `send_frames`.
         """
-        self._writer: FrameWriter | None = None
+        self._writer = writer
         self._outbox: list[Waiting] = []
         self._live_messages = 0
         self._live_bytes = 0
@@ -97,18 +114,16 @@ class Connection:
     def is_closing(self) -> bool:
         return self._close_reason is not None
 
-    async def serve(self, handle: Handler) -> None:
+    async def serve(self, receive: Receive, send: Send, handle: Handler) -> None:
         """Hand every message to `handle`, one after the other, until the socket ends."""
-        CONNECTIONS.inc()
         try:
             async with asyncio.timeout(None) as self._reading:
-                prebuilt: FrameWriter | None = self._websocket.scope["extensions"].get(EXTENSION)
-                if prebuilt is not None:
-                    await self._serve(prebuilt, handle)
+                if self._writer is not None:
+                    await self._read(receive, handle)
                 else:
-                    writer = AsgiWriter(self._websocket, self._settings.ping_timeout or None)
+                    self._writer = writer = AsgiWriter(send, self._settings.ping_timeout or None)
                     async with writer.running():
-                        await self._serve(writer, handle)
+                        await self._read(receive, handle)
         except TimeoutError:
             if not self.is_closing:
                 raise
@@ -117,39 +132,37 @@ class Connection:
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
         finally:
             self._reading = None
-            CONNECTIONS.dec()
-
-    async def _serve(self, writer: FrameWriter, handle: Handler) -> None:
-        self._writer = writer
-        writer.on_change = self._flush
-        self._flush()
-        async for message in self._messages():
-            await handle(message)
 
     # --- In -------------------------------------------------------------------------
 
-    async def _messages(self) -> AsyncIterator[ClientMessage]:
-        """The valid messages of the client; the others are answered here."""
+    async def _read(self, receive: Receive, handle: Handler) -> None:
+        if self._writer is not None:
+            self._writer.on_change = self._flush
+            self._flush()
         frames = 0
         while not self.is_closing:
             frames += 1
             if frames % READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            event = await self._websocket.receive()
+            event = await receive()
             if event["type"] == "websocket.disconnect":
                 return
-            frame = event.get("text")
-            if frame is None:
-                self.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
-            elif self._is_within_limit(frame):
-                try:
-                    message = parse_client_message(frame)
-                except InvalidMessage as error:
-                    self.send(
-                        Error(code="invalid", detail=error.detail, room=error.room, ref=error.ref)
-                    )
-                else:
-                    yield message
+            message = self._parse(event.get("text"))
+            if message is not None:
+                await handle(message)
+
+    def _parse(self, frame: str | None) -> ClientMessage | None:
+        """Read a frame. One that is no valid message, or one too many, is answered here."""
+        if frame is None:
+            self.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
+        elif self._is_within_limit(frame):
+            try:
+                return parse_client_message(frame)
+            except InvalidMessage as error:
+                self.send(
+                    Error(code="invalid", detail=error.detail, room=error.room, ref=error.ref)
+                )
+        return None
 
     def _is_within_limit(self, frame: str) -> bool:
         verdict = self._rate_limit.take()

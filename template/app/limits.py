@@ -2,16 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum, auto
 from ipaddress import IPv6Network, ip_address
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Depends, HTTPException, status
 from fastapi.requests import HTTPConnection
 
-from app.metrics import REFUSED_HANDSHAKES
+from app.metrics import CONNECTIONS, REFUSED_HANDSHAKES
 from app.settings import Settings
 
 FULL = status.HTTP_503_SERVICE_UNAVAILABLE
@@ -60,6 +59,32 @@ class RateLimit:
         return Verdict.REFUSE if tokens >= -self._burst else Verdict.ABUSE
 
 
+class Admission:
+    """A socket that is counted, for the length of a block or until it is released."""
+
+    __slots__ = ("_limits", "_network", "_outlives_block", "_user")
+
+    def __init__(self, limits: "ConnectionLimits", network: str | None, user: str) -> None:
+        self._limits = limits
+        self._network = network
+        self._user = user
+        self._outlives_block = False
+
+    def outlive_block(self) -> None:
+        """Leave it to the caller to call `release`."""
+        self._outlives_block = True
+
+    def release(self) -> None:
+        self._limits.release(self._network, self._user)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._outlives_block:
+            self.release()
+
+
 class ConnectionLimits:
     """The sockets of this worker, of each user and of each address, and how many may be open."""
 
@@ -71,9 +96,8 @@ class ConnectionLimits:
         self._of_user: Counter[str] = Counter()
         self._of_address: Counter[str] = Counter()
 
-    @contextmanager
-    def admit(self, address: str | None, user: str) -> Iterator[None]:
-        """Count a socket for the length of the block. Enter it before `accept`.
+    def admit(self, address: str | None, user: str) -> Admission:
+        """Count a socket. Call it before `accept`.
 
         Raises HTTPException: 503 when the worker is full, 429 when the user or the
         address has too many sockets. `address` is where the client connects from, or
@@ -92,13 +116,16 @@ class ConnectionLimits:
         self._of_user[user] += 1
         if network:
             self._of_address[network] += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
-            release(self._of_user, user)
-            if network:
-                release(self._of_address, network)
+        CONNECTIONS.inc()
+        return Admission(self, network, user)
+
+    def release(self, network: str | None, user: str) -> None:
+        """Count a socket no more."""
+        self._open -= 1
+        release(self._of_user, user)
+        if network:
+            release(self._of_address, network)
+        CONNECTIONS.dec()
 
 
 def network_of(address: str) -> str:

@@ -16,12 +16,14 @@ NO_FIELDS = [*RESERVED_ATTRS, "color_message"]
 
 
 class FalseAlarms(logging.Filter):
-    """Drops what uvicorn logs as errors though only a client did something wrong."""
+    """Drops what says nothing, or calls an error what only a client did wrong."""
 
     messages = frozenset(
         {
             # Of every handshake that is refused with a response (Kludex/uvicorn#3138).
             "ASGI callable returned without completing handshake.",
+            # One for every socket that opens, beside the line that names client and path.
+            "connection open",
             # With a traceback; the client is told with close code 1007.
             "Invalid UTF-8 sequence received from client.",
         }

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
+from starlette.types import Send
 
+from app.prebuilt_frames import EXTENSION
 from app.protocol import Frames
 
 
@@ -38,9 +40,9 @@ class FrameWriter(Protocol):
 class AsgiWriter:
     """Sends by ASGI's `send`, which waits for slow peers, in a task of its own."""
 
-    def __init__(self, websocket: WebSocket, close_timeout: float | None) -> None:
+    def __init__(self, send: Send, close_timeout: float | None) -> None:
         self.on_change: Callable[[], None] | None = None
-        self._websocket = websocket
+        self._asgi_send = send
         self._close_timeout = close_timeout
         self._frames: Frames | None = None
         self._given = asyncio.Event()
@@ -59,9 +61,9 @@ class AsgiWriter:
 
     async def close_socket(self, code: int, reason: str) -> None:
         """Close the socket; a peer that does not take the close frame is left to TCP."""
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
             async with asyncio.timeout(self._close_timeout):
-                await self._websocket.close(code, reason)
+                await self._asgi_send({"type": "websocket.close", "code": code, "reason": reason})
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,13 +76,19 @@ class AsgiWriter:
                 sending.cancel()
 
     async def _send(self) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile
+        with contextlib.suppress(OSError, RuntimeError):  # closed meanwhile
             while True:
                 await self._given.wait()
                 self._given.clear()
                 if self._frames is not None:
                     for payload in self._frames.payloads:
-                        await self._websocket.send_text(payload.decode())
+                        await self._asgi_send({"type": "websocket.send", "text": payload.decode()})
                 self._frames = None
                 if self.on_change is not None:
                     self.on_change()
+
+
+def prebuilt_writer(websocket: WebSocket) -> FrameWriter | None:
+    """What the server offers for an accepted socket, if it does."""
+    writer: FrameWriter | None = websocket.scope.get("extensions", {}).get(EXTENSION)
+    return writer

@@ -17,7 +17,7 @@ from app.auth import CurrentUser
 from app.auth.origin import check_origin
 from app.connection import accept
 from app.limits import Limits, RateLimit, Verdict
-from app.metrics import CLOSED, CONNECTIONS, RATE_LIMITED
+from app.metrics import CLOSED, RATE_LIMITED
 from app.protocol import CloseCode, Error, Welcome
 from app.settings import Settings
 
@@ -59,7 +59,6 @@ async def serve(
     """Return every frame, and send the time every so many seconds, until the peer leaves."""
     settings: Settings = websocket.app.state.settings
     await accept(websocket)
-    CONNECTIONS.inc()
     try:
         welcome = Welcome(connection=secrets.token_hex(8), user=user, heartbeat=0)
         await websocket.send_text(welcome.model_dump_json())
@@ -74,8 +73,6 @@ async def serve(
             await websocket.close(CloseCode.POLICY_VIOLATION, "too many messages")
     except* WebSocketDisconnect:
         pass  # the peer left while a frame was on its way
-    finally:
-        CONNECTIONS.dec()
 
 
 async def return_frames(websocket: WebSocket, rate: RateLimit) -> bool:

@@ -1,14 +1,17 @@
 """`/ws`: rooms, any number of them on one socket."""
 
 from fastapi import APIRouter, Depends, WebSocket
+from starlette.types import Receive, Send
 
 from app.auth import CurrentUser
 from app.auth.origin import check_origin
 from app.connection import Connection, accept
+from app.hand_over import hand_over
 from app.limits import Limits
-from app.manager import ConnectionManager, Manager
+from app.manager import Manager
 from app.protocol import ClientMessage, Join, Leave, Ping, Pong, Publish, Welcome
 from app.settings import Settings
+from app.writer import prebuilt_writer
 
 router = APIRouter(dependencies=[Depends(check_origin)])
 
@@ -17,19 +20,12 @@ router = APIRouter(dependencies=[Depends(check_origin)])
 async def realtime(
     websocket: WebSocket, user: CurrentUser, manager: Manager, limits: Limits
 ) -> None:
-    """Serve one client."""
+    """Let one client in."""
     settings: Settings = websocket.app.state.settings
-    with limits.admit(websocket.client and websocket.client.host, user.name):
+    with limits.admit(websocket.client and websocket.client.host, user.name) as admission:
         await accept(websocket)
-        connection = Connection(websocket, user, settings)
-        connection.send(
-            Welcome(connection=connection.id, user=user.name, heartbeat=settings.ping_interval)
-        )
-        await serve(connection, manager)
-
-
-async def serve(connection: Connection, manager: ConnectionManager) -> None:
-    """Carry out what the client asks for, until the socket ends."""
+        connection = Connection(user, settings, prebuilt_writer(websocket))
+        admission.outlive_block()
 
     async def handle(message: ClientMessage) -> None:
         match message:
@@ -42,8 +38,15 @@ async def serve(connection: Connection, manager: ConnectionManager) -> None:
             case Ping():
                 connection.send(Pong())
 
-    try:
-        await connection.serve(handle)
-    finally:
-        await manager.disconnect(connection)
-    await connection.send_close()
+    async def serve(receive: Receive, send: Send) -> None:
+        connection.send(
+            Welcome(connection=connection.id, user=user.name, heartbeat=settings.ping_interval)
+        )
+        try:
+            await connection.serve(receive, send, handle)
+        finally:
+            admission.release()
+            await manager.disconnect(connection)
+        await connection.send_close()
+
+    hand_over(websocket, serve)
