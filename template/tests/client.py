@@ -52,9 +52,22 @@ class Client:
             if message["type"] == type and fields.items() <= message.items():
                 return message
 
-    async def join(self, room: str) -> JSON:
-        await self.send(type="join", room=room)
+    async def join(self, room: str, since: JSON | None = None) -> JSON:
+        """Join, and ask for what came `since` the position that this frame names."""
+        position = since and {name: since[name] for name in ("epoch", "offset")}
+        await self.send(type="join", room=room, **{"since": position} if position else {})
         return await self.expect("joined", room=room)
+
+    async def messages(self, count: int) -> list[JSON]:
+        """The next messages, which are this many."""
+        return [await self.expect("message") for _ in range(count)]
+
+    async def on_the_way(self) -> list[JSON]:
+        """Everything that the server sent before it answers a ping."""
+        start = len(self.seen)
+        await self.send(type="ping")
+        await self.expect("pong")
+        return self.seen[start:-1]
 
     async def publish(self, room: str, text: str, id: str | None = None) -> str:  # noqa: A002
         """Publish, under an id of its own unless one is given; the answer is the id."""

@@ -1,5 +1,6 @@
 """Servers that the tests share. All of them are real, and end with the session."""
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.broker import BROKERS
-from tests.server import AppServer
+from tests.server import PRODUCTION, AppServer
 
 StartServer = Callable[..., Awaitable[AppServer]]
 
@@ -40,13 +41,23 @@ async def server(broker_url: str, folder: Path) -> AsyncIterator[AppServer]:
 
 @pytest_asyncio.fixture
 async def start_server(folder: Path) -> AsyncIterator[StartServer]:
-    """Starts a server of the test's own, with the settings given as keywords."""
+    """Starts a server of the test's own, with the settings given as keywords.
+
+    Arguments without a name are the command that serves, if it is not `python -m app`.
+    """
     async with AsyncExitStack() as stack:
 
-        async def start(**settings: object) -> AppServer:
-            server = AppServer(folder, {name: str(value) for name, value in settings.items()})
+        async def start(*command: str, **settings: object) -> AppServer:
+            environment = {name: str(value) for name, value in settings.items()}
+            server = AppServer(folder, environment, command or PRODUCTION)
             stack.push_async_callback(server.stop)
             await server.start()
             return server
 
         yield start
+
+
+@pytest.fixture
+def room(request: pytest.FixtureRequest) -> str:
+    """A room of the test's own."""
+    return f"{request.node.originalname[:55]}.{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""The application as a process of its own: `python -m app`."""
+"""The application as a process of its own."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,10 @@ from tests.auth import SETTINGS
 PROJECT = Path(__file__).parents[1]
 PATIENCE = 20.0
 """Seconds that a start or an end may take."""
+
+PRODUCTION = ("app",)
+PLAIN_UVICORN = ("uvicorn", "app.main:app")
+"""A server that takes no prebuilt frames. Its own settings are variables `UVICORN_…`."""
 
 
 def free_port() -> int:
@@ -41,9 +46,14 @@ def run_module(
 
 
 class AppServer:
-    """A running server. Its settings are those of `environment` and no others."""
+    """A running server. Its settings are those of `environment` and no others.
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    `command` is what follows `python -m`.
+    """
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], command: Sequence[str] = PRODUCTION
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
@@ -53,10 +63,12 @@ class AppServer:
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
             "PORT": str(self.port),
+            "UVICORN_PORT": str(self.port),
             "MESSAGES_PER_SECOND": "0",  # the tests hurry
             **SETTINGS,
             **environment,
         }
+        self._command = command
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,7 +76,7 @@ class AppServer:
         """Start, and wait until requests are answered."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-m", "app"],
+                [sys.executable, "-m", *self._command],
                 cwd=self._folder,
                 env=self._environment,
                 stdout=log,
@@ -100,13 +112,13 @@ class AppServer:
         self._process.kill()
         self._process.wait()
 
-    async def stop(self, patience: float = PATIENCE) -> None:
-        """Send SIGTERM and wait for the end."""
+    async def stop(self, patience: float = PATIENCE) -> int:
+        """Send SIGTERM and wait for the end; the answer is the exit code."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.to_thread(self._process.wait, patience)
+            return await asyncio.to_thread(self._process.wait, patience)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"did not end:\n{self.read_log()}") from None

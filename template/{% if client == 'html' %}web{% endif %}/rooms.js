@@ -1,54 +1,39 @@
 import { backoff } from "./backoff.js";
+import { Pace } from "./pace.js";
+import { Room } from "./room.js";
 
-const LOG_LENGTH = 500;
 const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+// Milliseconds in which a message is acknowledged as a rule.
+const ANSWER = 5_000;
+// How long (milliseconds) to send nothing when the server asks for less.
+const PAUSE = 1_500;
 
 export function isRoomName(name) {
   return ROOM_NAME.test(name);
 }
 
-/** A room as this page knows it. */
-class Room {
-  constructor(name) {
-    this.name = name;
-    // Whether the server took this connection in.
-    this.joined = false;
-    // How often in a row it did not.
-    this.refusals = 0;
-    // The last { epoch, offset } seen here.
-    this.position = null;
-    this.members = new Set();
-    // Messages and notices in their order; the oldest are forgotten.
-    this.log = [];
-    // The own messages that have not come back yet, by id.
-    this.pending = new Map();
-    this.unread = 0;
-    this.draft = "";
-  }
-}
-
 /**
- * The rooms this page is in: joining and rejoining, publishing until the server
- * acknowledges, and showing nothing twice.
+ * The rooms this page is in: what the server says goes to them, and what they have to say
+ * goes to the server, at a pace that it takes.
  *
- * An entry of a room is a message, { id, sender, own, text, sentAt, state, reason }
- * with the state "pending", "sent" or "failed", or a notice, { notice }.
+ * The callbacks are those of `Room`, and `onSilence`, when a message is not acknowledged.
  */
 export class Rooms {
   user = "";
+  // The room on display.
+  current = null;
   #rooms = new Map();
-  // The name may be another with every connection.
+  // Names of rooms to leave.
+  #leaving = new Set();
+  // The user's name may be another with every connection.
   #names = new Set();
-  #send;
-  #onEntry;
-  #onForgotten;
-  #onMembers;
+  #pace;
+  #isPinged = false;
+  #callbacks;
 
-  constructor(send, { onEntry, onForgotten, onMembers }) {
-    this.#send = send;
-    this.#onEntry = onEntry;
-    this.#onForgotten = onForgotten;
-    this.#onMembers = onMembers;
+  constructor(send, callbacks) {
+    this.#pace = new Pace(() => this.#next(), send);
+    this.#callbacks = callbacks;
   }
 
   [Symbol.iterator]() {
@@ -62,131 +47,123 @@ export class Rooms {
   enter(name) {
     let room = this.#rooms.get(name);
     if (room === undefined) {
-      room = new Room(name);
+      room = new Room(name, this.#callbacks);
       this.#rooms.set(name, room);
-      this.#join(room);
+      this.#leaving.delete(name);
+      this.#pace.wake();
     }
     return room;
   }
 
   leave(room) {
     this.#rooms.delete(room.name);
-    this.#send({ type: "leave", room: room.name });
+    this.#leaving.add(room.name);
+    this.#pace.wake();
   }
 
   publish(room, text) {
-    const entry = {
-      id: newId(),
-      sender: this.user,
-      own: true,
-      text,
-      sentAt: new Date(),
-      state: "pending",
-      reason: "",
-    };
-    room.pending.set(entry.id, entry);
-    this.#onEntry(room, entry);
-    this.#publish(room, entry);
+    room.publish(newId(), this.user, text);
+    this.#pace.wake();
   }
 
-  /** Send a failed message again, under the same id: it can't arrive twice. */
   retry(room, entry) {
-    entry.state = "pending";
-    this.#onEntry(room, entry);
-    this.#publish(room, entry);
+    room.retry(entry);
+    this.#pace.wake();
   }
 
-  discard(room, entry) {
-    room.pending.delete(entry.id);
-    this.#onForgotten(room, entry);
-  }
-
-  notice(room, text) {
-    this.#add(room, { notice: text });
-  }
-
-  /** The connection is gone, and with it the membership of every room. */
+  /** The connection is gone. */
   disconnected() {
-    for (const room of this) room.joined = false;
+    this.#pace.stop();
+    this.#leaving.clear();
+    this.#isPinged = false;
+    for (const room of this) room.disconnected();
   }
 
+  /** Take in a message of the server. */
   receive(message) {
     const room = this.#rooms.get(message.room);
     if (message.type === "welcome") this.#welcome(message);
-    else if (message.type === "left") this.#left();
-    else if (room === undefined) return;
-    else if (message.type === "joined") this.#joined(room, message);
-    else if (message.type === "message") this.#message(room, message);
-    else if (message.type === "presence") this.#presence(room, message);
+    else if (message.type === "pong") this.#pong();
     else if (message.type === "error") this.#error(room, message);
+    else if (message.type === "left") this.#left();
+    else if (message.type === "joined") room?.joined(message);
+    else if (message.type === "message") room?.message(message, this.#names.has(message.sender));
+    else if (message.type === "presence") room?.presence(message);
+    else if (message.type === "resync") room?.resync();
+    this.#pace.wake();
+  }
+
+  /** The next message to send, or null. The room on display comes first. */
+  #next() {
+    for (const name of this.#leaving) {
+      this.#leaving.delete(name);
+      return { type: "leave", room: name };
+    }
+    for (const room of this.current === null ? this : [this.current, ...this]) {
+      const message = room.next();
+      if (message?.type === "publish") this.#awaitAnswer(room, room.pending.get(message.id));
+      if (message !== null) return message;
+    }
+    if (this.#isPinged || ![...this].some((room) => room.state === "replaying")) return null;
+    this.#isPinged = true;
+    return { type: "ping" };
   }
 
   #welcome({ user }) {
     this.user = user;
     this.#names.add(user);
-    for (const room of this) this.#join(room);
+    this.#pace.start();
   }
 
-  #join({ name, position }) {
-    this.#send({ type: "join", room: name, ...(position && { since: position }) });
-  }
-
-  #joined(room, { epoch, offset, recovered, members }) {
-    const missed = room.position !== null && !recovered;
-    room.joined = true;
-    room.refusals = 0;
-    room.position = { epoch, offset };
-    room.members = new Set(members);
-    this.#onMembers(room);
-    if (missed) this.notice(room, "You were away. Messages sent meanwhile may be missing here.");
-    for (const entry of room.pending.values()) {
-      if (entry.state === "pending") this.#publish(room, entry);
-    }
-  }
-
-  #message(room, { id, offset, sender, text, sent_at }) {
-    room.position.offset = offset;
-    if (room.log.some((entry) => entry.id === id)) return;
-    const own = this.#names.has(sender);
-    const entry = (own && room.pending.get(id)) || { id, own };
-    room.pending.delete(id);
-    this.#add(room, Object.assign(entry, { sender, text, sentAt: new Date(sent_at), state: "sent" }));
-  }
-
-  #presence(room, { user, event }) {
-    if (event === "join") room.members.add(user);
-    else room.members.delete(user);
-    this.#onMembers(room);
+  /** The server answers in order: what it replays to rooms joined before is complete. */
+  #pong() {
+    this.#isPinged = false;
+    for (const room of this) room.replayed();
   }
 
   /** There may be space now for a room that was one too many. */
   #left() {
-    for (const room of this) if (!room.joined) this.#join(room);
+    for (const room of this) room.tryAgain();
   }
 
-  #error(room, { code, detail, ref }) {
-    const entry = room.pending.get(ref);
-    if (entry !== undefined) {
-      entry.state = "failed";
-      entry.reason = sentence(detail);
-      this.#onEntry(room, entry);
-      return;
+  #error(room, { code, detail, room: name, ref }) {
+    const entry = room?.pending.get(ref);
+    if (code === "rate_limited") {
+      this.#slowDown(room, entry, name, ref);
+    } else if (entry !== undefined) {
+      // What an earlier connection carried there has the id now: it is this message.
+      if (code === "invalid" && entry.attempts > 1) room.acknowledge(entry);
+      else room.fail(entry, sentence(detail));
+    } else if (room !== undefined && ref === undefined) {
+      room.refused(sentence(detail));
+      if (code !== "unavailable") return;
+      setTimeout(() => {
+        room.tryAgain();
+        this.#pace.wake();
+      }, backoff(room.refusals));
     }
-    if (room.refusals === 0) this.notice(room, sentence(detail));
-    if (code === "unavailable" && !room.joined) {
-      setTimeout(() => room.joined || this.#join(room), backoff(room.refusals));
-      room.refusals += 1;
-    }
   }
 
-  #add(room, entry) {
-    room.log.push(entry);
-    this.#onEntry(room, entry);
-    if (room.log.length > LOG_LENGTH) this.#onForgotten(room, room.log.shift());
+  /** Wait, and say again what the server did not want to hear. */
+  #slowDown(room, entry, name, ref) {
+    this.#pace.pause(PAUSE);
+    if (entry !== undefined) entry.isOut = false;
+    else if (name === undefined) this.#isPinged = false;
+    else if (room === undefined) this.#leaving.add(name);
+    else if (ref === undefined) room.rejoin();
   }
 
-  #publish(room, { id, text }) {
-    if (room.joined) this.#send({ type: "publish", room: room.name, id, text });
+  /** Without an answer, look whether the server is there; if it is, something went wrong. */
+  #awaitAnswer(room, entry) {
+    const { attempts } = entry;
+    const isOpen = () => entry.state === "pending" && entry.isOut && entry.attempts === attempts;
+    setTimeout(() => {
+      if (!isOpen()) return;
+      this.#callbacks.onSilence();
+      setTimeout(() => {
+        if (isOpen()) room.fail(entry, "The server did not confirm this message.");
+      }, 3 * ANSWER);
+    }, ANSWER);
   }
 }
 

@@ -255,13 +255,12 @@ class RedisBackend(Backend):
             try:
                 async with self._redis.pubsub() as pubsub:
                     await self._subscribe_all(pubsub)
-                    connected_at = clock()
-                    while (self._heard_at or connected_at) + CANARY_DEADLINE > clock():
-                        message = await pubsub.get_message(timeout=CANARY_DEADLINE)
-                        if message is not None:
-                            await self._receive(message)
-                            attempt = 0
-                    raise TimeoutError(f"no canary for {CANARY_DEADLINE} seconds")
+                    async with asyncio.timeout(CANARY_DEADLINE) as silence:
+                        while True:
+                            message = await pubsub.get_message(timeout=None)
+                            if await self._receive(message):
+                                silence.reschedule(clock() + CANARY_DEADLINE)
+                                attempt = 0
             except Outage as error:
                 # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
                 ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
@@ -292,7 +291,8 @@ class RedisBackend(Backend):
             names = [self._prefix + channel for channel in channels]
             await pubsub.execute_command("SUBSCRIBE", self._prefix + self._canary_channel, *names)
 
-    async def _receive(self, message: dict[str, Any]) -> None:
+    async def _receive(self, message: dict[str, Any]) -> bool:
+        """Take what Redis sent; whether it was the canary."""
         channel = message["channel"].decode().removeprefix(self._prefix)
         if message["type"] == "subscribe":
             await self._confirm(channel)
@@ -302,14 +302,16 @@ class RedisBackend(Backend):
                 BROKER_RECONNECTS.inc(self._connects > 0)
                 self._connects += 1
             self._heard_at = asyncio.get_running_loop().time()
+            return True
         elif message["type"] == "message":
             try:
                 event = decode(channel, message["data"])
-            except ValueError as error:
+            except ValueError:
                 POISON.inc()
-                logger.warning("skipped what is no publication in %s: %s", channel, error)
+                logger.warning("skipped what is no publication in %s", channel)
             else:
                 await self._published.put(event)
+        return False
 
     async def _confirm(self, channel: str) -> None:
         """Redis answers in order, so the last answer that is due is the one that counts."""

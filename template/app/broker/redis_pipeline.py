@@ -8,7 +8,8 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 AT_ONCE = 256
 """Commands in one round trip."""
@@ -84,7 +85,7 @@ class Pipeline:
                 self._something_waits.clear()
             try:
                 async with asyncio.timeout_at(batch[0].expires_at):
-                    answers = await self._round_trip(batch)
+                    answers = await self._answers(batch)
             except Outage as error:
                 answers = [error] * len(batch)
             for waiting, answer in zip(batch, answers, strict=True):
@@ -95,16 +96,32 @@ class Pipeline:
                 else:
                     waiting.answer.set_result(answer)
 
-    async def _round_trip(self, batch: Sequence[Waiting]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for waiting in batch:
-            pipeline.execute_command(*waiting.command)
-        answers = await pipeline.execute(raise_on_error=False)
+    async def _answers(self, batch: Sequence[Waiting]) -> list[Any]:
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            answers = await self._round_trip(connection, batch)
+        finally:
+            await pool.release(connection)
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:  # a server that restarted has forgotten them
             for script in self._scripts:
                 await script.load(self._redis)
-            again = await self._round_trip([batch[n] for n in unknown])
+            again = await self._answers([batch[n] for n in unknown])
             for n, answer in zip(unknown, again, strict=True):
                 answers[n] = answer
+        return answers
+
+    async def _round_trip(
+        self, connection: AbstractConnection, batch: Sequence[Waiting]
+    ) -> list[Any]:
+        """What redis-py's own pipeline does, but for retries and telemetry."""
+        commands = connection.pack_commands([waiting.command for waiting in batch])
+        await connection.send_packed_command(commands)
+        answers: list[Any] = []
+        for _ in batch:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
         return answers

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 from redis.asyncio import Redis
@@ -23,12 +24,8 @@ async def serve(folder: Path) -> AsyncIterator[str]:
     if address := os.environ.get("TEST_REDIS_URL"):
         yield address
     elif shutil.which("redis-server"):
-        server = RedisServer(folder)
-        await server.start()
-        try:
+        async with RedisServer(folder).running() as server:
             yield server.url
-        finally:
-            server.kill()
     elif docker_runs():
         with RedisContainer("redis:8-alpine") as container:
             host, port = container.get_container_host_ip(), container.get_exposed_port(6379)
@@ -45,14 +42,18 @@ def docker_runs() -> bool:
 
 
 class RedisServer:
-    """A Redis of the test's own, which it may kill, pause and start again."""
+    """A Redis of the test's own, which it may kill, pause and start again.
 
-    def __init__(self, folder: Path) -> None:
+    It keeps its data in `folder`, if its `options` say so: `appendonly="yes"`.
+    """
+
+    def __init__(self, folder: Path, **options: str) -> None:
         binary = shutil.which("redis-server")
         if binary is None:
             pytest.skip("needs redis-server on PATH, to kill it")
         self._binary = binary
-        self._folder = folder
+        self.folder = folder
+        self._options = {"save": "", "appendonly": "no", **options}
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"
@@ -60,7 +61,8 @@ class RedisServer:
     async def start(self) -> None:
         """Start, and wait until commands are answered."""
         command = [self._binary, "--port", str(self._port), "--bind", "127.0.0.1"]
-        command += ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        for name, value in {**self._options, "dir": str(self.folder)}.items():
+            command += [f"--{name}", value]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220
         async with asyncio.timeout(PATIENCE), Redis.from_url(self.url) as client:
             while True:
@@ -70,6 +72,15 @@ class RedisServer:
                     await asyncio.sleep(0.02)
                 else:
                     return
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Run for the length of the block."""
+        try:
+            await self.start()
+            yield self
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """End at once, without a word to anybody."""

@@ -1,0 +1,49 @@
+"""Two processes of the application on one broker, and a user on each."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from tests.auth import sign_in
+from tests.client import Client, open_client
+from tests.conftest import StartServer
+from tests.server import AppServer
+
+PAIR = ("alice", "bob")
+
+
+async def start_pair(
+    start_server: StartServer, broker_url: str, **settings: object
+) -> list[AppServer]:
+    """Two processes, which hear each other."""
+    settings = {"BROKER_URL": broker_url, "PING_INTERVAL": 1, **settings}
+    servers = list(await asyncio.gather(*(start_server(**settings) for _ in PAIR)))
+    for server in servers:
+        await server.wait_for_status("/readyz", 200)
+    return servers
+
+
+@asynccontextmanager
+async def pair_in(room: str, servers: list[AppServer]) -> AsyncIterator[list[Client]]:
+    """A user on each process, both in one room."""
+    async with AsyncExitStack() as stack:
+        clients = []
+        for server, name in zip(servers, PAIR, strict=True):
+            credentials = await sign_in(server.url, name)
+            client = await stack.enter_async_context(open_client(server.ws_url, credentials))
+            await client.join(room)
+            clients.append(client)
+        yield clients
+
+
+def user_of(client: Client) -> str:
+    """The name in the welcome that the client has seen."""
+    return str(next(frame["user"] for frame in client.seen if frame["type"] == "welcome"))
+
+
+async def deliver_both_ways(room: str, clients: list[Client]) -> None:
+    """See that each hears the other, and itself."""
+    for sender in clients:
+        name = await sender.publish(room, "hello")
+        for client in clients:
+            await client.expect("message", id=name)

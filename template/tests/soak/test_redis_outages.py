@@ -1,0 +1,231 @@
+"""Redis is killed, paused and cut off under load from two processes: nothing is lost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from app import PROJECT_NAME
+from tests.auth import sign_in
+from tests.broker.redis import RedisServer
+from tests.client import PATIENCE
+from tests.soak.conftest import Measured, StartSoakServer
+from tests.soak.light import open_light
+from tests.soak.member import CHANCE, Member, publishing
+from tests.soak.server import SoakServer
+
+pytestmark = pytest.mark.soak
+
+ROOMS = [f"room-{number}" for number in range(5)]
+MEMBERS = 3
+"""Of each room, on each server."""
+PAUSE = 0.05
+"""Seconds between two messages of a member, on average."""
+
+KILLS = 3
+PAUSES = 2
+CUTS = 30
+OUTAGE = 10.0
+"""Seconds that a killed Redis stays away."""
+SILENCE = 20.0
+"""Seconds that a paused Redis stays silent."""
+
+REFUSED_WITHIN = 1.0
+NOT_READY_WITHIN = 15.0
+RECOVERED_WITHIN = 5.0
+
+
+class Load:
+    """Two servers on one Redis, and members of each room on both."""
+
+    def __init__(self, redis: RedisServer, servers: list[SoakServer]) -> None:
+        self.redis = redis
+        self.servers = servers
+        self.members: list[Member] = []
+
+    async def connect(self) -> None:
+        for server in self.servers:
+            credentials = await sign_in(server.url, "alice")
+            for room in ROOMS * MEMBERS:
+                member = await open_light(server, credentials, Member(room))
+                self.members.append(member)
+                await member.join()
+
+    def disconnect(self) -> None:
+        for member in self.members:
+            member.abort()
+
+    async def wait_for_readiness(self, status: int, patience: float) -> float:
+        """Wait until every server answers with this status; the seconds that it took."""
+        started = time.monotonic()
+        waiting = (server.wait_for_status("/readyz", status, patience) for server in self.servers)
+        await asyncio.gather(*waiting)
+        return time.monotonic() - started
+
+    async def wait_for_subscriptions(self, patience: float) -> float:
+        """Wait until every server is subscribed to each room; the seconds that it took."""
+        started = time.monotonic()
+        channels = [f"{PROJECT_NAME}:0:room:{room}" for room in ROOMS]
+        subscribed: dict[bytes, int] = {}
+        try:
+            async with asyncio.timeout(patience), Redis.from_url(self.redis.url) as redis:
+                while set(subscribed.values()) != {len(self.servers)}:
+                    await asyncio.sleep(0.05)
+                    subscribed = dict(await redis.pubsub_numsub(*channels))
+        except TimeoutError:
+            raise AssertionError(f"subscribed after {patience} s: {subscribed}") from None
+        return time.monotonic() - started
+
+    async def settle(self) -> None:
+        """Wait until everything is answered, and everybody heard as much as the others."""
+        try:
+            async with asyncio.timeout(2 * PATIENCE):
+                while not all(member.is_answered for member in self.members) or any(
+                    len({len(member.heard) for member in self.members_of(room)}) > 1
+                    for room in ROOMS
+                ):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pass  # what is missing is said by `verify`
+
+    def members_of(self, room: str) -> list[Member]:
+        return [member for member in self.members if member.room == room]
+
+    def verify(self, measured: Measured) -> None:
+        """No process ended, no socket closed, and each heard the same, once and in order."""
+        assert all(server.is_running for server in self.servers), "a worker exited"
+        closed = [member.close_code for member in self.members if member.closed.done()]
+        assert not closed, f"{len(closed)} sockets closed, with {closed}"
+        strange = [message for member in self.members for message in member.unexpected]
+        assert not strange, f"{len(strange)} unexpected messages, first {strange[:3]}"
+        unanswered = sum(not member.is_answered for member in self.members)
+        assert unanswered == 0, f"{unanswered} members have messages without an answer"
+        for room in ROOMS:
+            verify_room(room, self.members_of(room))
+        acknowledged = sum(len(member.acknowledged) for member in self.members)
+        refused = sum(len(member.refused_after) for member in self.members)
+        measured("messages acknowledged, refusals", f"{acknowledged}, {refused}")
+        measured("deliveries", sum(len(member.heard) for member in self.members))
+
+    def verify_times(
+        self,
+        measured: Measured,
+        not_ready: list[float],
+        ready: list[float],
+        subscribed: list[float],
+    ) -> None:
+        """The outages were noticed and told in time, and outlived."""
+        refused = max(s for member in self.members for s in member.refused_after)
+        measured("seconds until not ready", seconds(not_ready))
+        measured("seconds until ready again", seconds(ready))
+        measured("seconds until subscribed again", seconds(subscribed))
+        measured("seconds of the slowest refusal", refused)
+        assert max(not_ready) <= NOT_READY_WITHIN, f"noticed after {seconds(not_ready)} s"
+        assert max(ready) <= RECOVERED_WITHIN, f"ready again after {seconds(ready)} s"
+        assert max(subscribed) <= RECOVERED_WITHIN, f"subscribed after {seconds(subscribed)} s"
+        assert refused <= REFUSED_WITHIN, f"a publisher was told after {refused:.3f} s"
+
+
+def seconds(times: list[float]) -> str:
+    return ", ".join(f"{time:.2f}" for time in times)
+
+
+def verify_room(room: str, members: list[Member]) -> None:
+    acknowledged = set[str]().union(*(member.acknowledged for member in members))
+    for member in members:
+        offsets = [offset for offset, _ in member.heard]
+        ids = [message for _, message in member.heard]
+        missing = acknowledged - set(ids)
+        assert not missing, f"{room}: {len(missing)} of {len(acknowledged)} were lost: {missing}"
+        assert len(set(ids)) == len(ids), f"{room}: {len(ids) - len(set(ids))} came twice"
+        assert offsets == list(range(1, len(offsets) + 1)), f"{room}: not in order: {offsets}"
+        assert member.heard == members[0].heard, f"{room}: members heard different messages"
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> RedisServer:
+    """A Redis that has written what it answers."""
+    return RedisServer(tmp_path, appendonly="yes", appendfsync="always")
+
+
+@asynccontextmanager
+async def loaded(redis: RedisServer, start_server: StartSoakServer) -> AsyncIterator[Load]:
+    """Members that publish during the block; afterwards they wait until all is answered."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(redis.running())
+        starts = (start_server(BROKER_URL=redis.url, PING_INTERVAL=5) for _ in range(2))
+        load = Load(redis, list(await asyncio.gather(*starts)))
+        stack.callback(load.disconnect)
+        await load.wait_for_readiness(200, PATIENCE)
+        await load.connect()
+        async with asyncio.timeout(300):
+            async with publishing(load.members, PAUSE):
+                yield load
+            await load.settle()
+
+
+async def test_killed_redis_loses_nothing(
+    start_server: StartSoakServer, redis: RedisServer, measured: Measured
+) -> None:
+    clock = asyncio.get_running_loop().time
+    not_ready, ready, subscribed = [], [], []
+    async with loaded(redis, start_server) as load:
+        for _ in range(KILLS):
+            await asyncio.sleep(CHANCE.uniform(1, 4))
+            redis.kill()
+            gone_at = clock()
+            not_ready.append(await load.wait_for_readiness(503, 2 * NOT_READY_WITHIN))
+            await asyncio.sleep(gone_at + OUTAGE - clock())
+            await redis.start()
+            back = await asyncio.gather(
+                load.wait_for_readiness(200, 4 * RECOVERED_WITHIN),
+                load.wait_for_subscriptions(4 * RECOVERED_WITHIN),
+            )
+            ready.append(back[0])
+            subscribed.append(back[1])
+        await asyncio.sleep(2)
+    load.verify(measured)
+    load.verify_times(measured, not_ready, ready, subscribed)
+
+
+async def test_silent_redis_loses_nothing(
+    start_server: StartSoakServer, redis: RedisServer, measured: Measured
+) -> None:
+    clock = asyncio.get_running_loop().time
+    not_ready, ready, subscribed = [], [], []
+    async with loaded(redis, start_server) as load:
+        for _ in range(PAUSES):
+            await asyncio.sleep(CHANCE.uniform(1, 4))
+            redis.pause()
+            silent_at = clock()
+            not_ready.append(await load.wait_for_readiness(503, SILENCE))
+            await asyncio.sleep(silent_at + SILENCE - clock())
+            redis.resume()
+            back = await asyncio.gather(
+                load.wait_for_readiness(200, 4 * RECOVERED_WITHIN),
+                load.wait_for_subscriptions(4 * RECOVERED_WITHIN),
+            )
+            ready.append(back[0])
+            subscribed.append(back[1])
+        await asyncio.sleep(2)
+    load.verify(measured)
+    load.verify_times(measured, not_ready, ready, subscribed)
+
+
+@pytest.mark.parametrize("kind", ["pubsub", "normal"])
+async def test_cut_connections_lose_nothing(
+    start_server: StartSoakServer, redis: RedisServer, measured: Measured, kind: str
+) -> None:
+    cut = 0
+    async with loaded(redis, start_server) as load, Redis.from_url(redis.url) as client:
+        for _ in range(CUTS):
+            await asyncio.sleep(CHANCE.uniform(0.1, 1))
+            cut += await client.client_kill_filter(_type=kind)
+        await asyncio.sleep(2)
+    load.verify(measured)
+    measured("connections cut", cut)
+    assert cut >= CUTS, f"only {cut} connections were there to be cut in {CUTS} times"

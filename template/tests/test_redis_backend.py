@@ -1,0 +1,199 @@
+"""The Redis backend alone: what it does with its connections and with Redis' memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from app.broker import BrokerUnavailable, Publication, Record, Resubscribed
+from app.broker.redis import RedisBackend
+from app.protocol import Position
+from tests.broker.redis import RedisServer
+from tests.client import until
+
+shared_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+
+
+@asynccontextmanager
+async def connected(url: str, history_size: int = 1000) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(url, history_size, history_seconds=3600)
+    await backend.connect()
+    try:
+        yield backend
+    finally:
+        await backend.disconnect()
+
+
+async def subscribe(backend: RedisBackend, channel: str) -> None:
+    """Subscribe, and wait until what is published is sure to be heard."""
+    await backend.subscribe(channel)
+    await backend.history(channel, last=0, after=None, seen=None)
+
+
+async def next_publication(backend: RedisBackend) -> Publication:
+    """What is published next, which has a position."""
+    event = await backend.next_published()
+    assert isinstance(event, Publication)
+    return event
+
+
+def record(name: str) -> Record:
+    return Record(id=name, content=name, message=f"message {name}")
+
+
+@shared_redis
+async def test_a_record_of_two_processes_is_delivered_once(broker_url: str, room: str) -> None:
+    async with connected(broker_url) as one, connected(broker_url) as other:
+        await subscribe(one, room)
+        await asyncio.gather(*(b.publish(room, record("once")) for b in (one, other, one, other)))
+        await other.publish(room, record("next"))
+        heard = [await next_publication(one) for _ in range(2)]
+        assert [event.message for event in heard] == ["message once", "message next"]
+        assert [event.position.offset for event in heard] == [1, 2]
+
+
+@shared_redis
+async def test_processes_that_publish_at_once_share_one_sequence(
+    broker_url: str, room: str
+) -> None:
+    async with connected(broker_url) as one, connected(broker_url) as other:
+        for backend in (one, other):
+            await subscribe(backend, room)
+        names = [str(number) for number in range(500)]
+        publishes = (
+            (one, other)[number % 2].publish(room, record(name))
+            for number, name in enumerate(names)
+        )
+        await asyncio.gather(*publishes)
+        heard = [[await next_publication(backend) for _ in names] for backend in (one, other)]
+        for events in heard:
+            assert [event.position.offset for event in events] == list(range(1, 501))
+        orders = [[event.message for event in events] for events in heard]
+        assert orders[0] == orders[1]
+        assert sorted(orders[0]) == sorted(f"message {name}" for name in names)
+
+
+async def test_every_publish_after_an_outage_is_taken(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as redis, connected(redis.url) as backend:
+        await until(lambda: backend.alive)
+        await asyncio.gather(*(backend.publish("room", record(f"a{n}")) for n in range(10)))
+        redis.kill()
+        await until(lambda: not backend.alive)
+        with pytest.raises(BrokerUnavailable):
+            await backend.publish("room", record("meanwhile"))
+        await redis.start()
+        await until(lambda: backend.alive)
+        await asyncio.gather(*(backend.publish("room", record(f"b{n}")) for n in range(10)))
+
+
+async def test_every_channel_is_told_that_it_was_interrupted(tmp_path: Path) -> None:
+    channels = {f"room {number}" for number in range(100)}
+    async with (
+        RedisServer(tmp_path).running() as server,
+        connected(server.url) as backend,
+        Redis.from_url(server.url) as redis,
+    ):
+        for channel in channels:
+            await subscribe(backend, channel)
+        await redis.client_kill_filter(_type="pubsub")
+        events = [await backend.next_published() for _ in channels]
+        assert all(isinstance(event, Resubscribed) for event in events)
+        assert {event.channel for event in events} == channels
+
+
+async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) -> None:
+    async with (
+        RedisServer(tmp_path).running() as server,
+        connected(server.url) as backend,
+        Redis.from_url(server.url) as redis,
+    ):
+        await subscribe(backend, "room")
+        await backend.publish("room", record("in the snapshot"))
+        await redis.save()
+        await backend.publish("room", record("after the snapshot"))
+        before = [await next_publication(backend) for _ in range(2)]
+        server.kill()
+        await server.start()
+        assert isinstance(await backend.next_published(), Resubscribed)
+        await backend.publish("room", record("after the restart"))
+        after = await next_publication(backend)
+        assert after.position.epoch != before[0].position.epoch
+        assert [event.position.offset for event in [*before, after]] == [1, 2, 1]
+
+
+@shared_redis
+async def test_who_has_seen_more_than_redis_knows_begins_an_epoch(
+    broker_url: str, room: str
+) -> None:
+    async with connected(broker_url) as backend:
+        await subscribe(backend, room)
+        await backend.publish(room, record("known"))
+        known = (await next_publication(backend)).position
+        for seen, is_kept in ((known, True), (Position(epoch="other", offset=9), True)):
+            history = await backend.history(room, last=9, after=None, seen=seen)
+            assert (history.position == known) is is_kept
+        seen = Position(epoch=known.epoch, offset=known.offset + 1)
+        history = await backend.history(room, last=9, after=None, seen=seen)
+        assert history.position.epoch != known.epoch
+        assert history.position.offset == 0
+        assert not history.publications
+
+
+@shared_redis
+async def test_what_redis_keeps_of_a_channel_is_bounded_and_expires(
+    broker_url: str, room: str
+) -> None:
+    async with (
+        connected(broker_url, history_size=5) as backend,
+        Redis.from_url(broker_url) as redis,
+    ):
+        for number in range(20):
+            await backend.publish(room, record(str(number)))
+        keys = {key async for key in redis.scan_iter(match=f"*:{room}")}
+        assert len(keys) == 3
+        for key in keys:
+            assert await redis.ttl(key) > 0
+            match await redis.type(key):
+                case b"stream":
+                    assert await redis.xlen(key) == 5
+                case b"hash" if b":ids:" in key:
+                    assert await redis.hlen(key) == 5
+
+
+@shared_redis
+async def test_cancelling_a_publish_is_never_lost(broker_url: str, room: str) -> None:
+    async def publish_for_ever(backend: RedisBackend) -> None:
+        while True:
+            await backend.publish(room, "text")
+
+    async with connected(broker_url) as backend:
+        for number in range(180):
+            task = asyncio.create_task(publish_for_ever(backend))
+            for _ in range(number % 60):  # so that it is met in every step
+                await asyncio.sleep(0)
+            task.cancel()
+            await until(task.done)
+
+
+async def test_databases_of_one_redis_are_apart(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as server:
+        other_url = server.url.removesuffix("/0") + "/1"
+        async with connected(server.url) as one, connected(other_url) as other:
+            await subscribe(one, "room")
+            await other.publish("room", record("to the other"))
+            await one.publish("room", record("to the one"))
+            assert (await one.next_published()).message == "message to the one"
+
+
+@shared_redis
+async def test_history_waits_for_the_subscription(broker_url: str) -> None:
+    backend = RedisBackend(broker_url, 1000, 3600)  # never connects, so it never hears
+    await backend.subscribe("room")
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await backend.history("room", last=0, after=None, seen=None)
+    finally:
+        await backend.disconnect()
