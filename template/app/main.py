@@ -25,8 +25,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager = ConnectionManager(backend, settings)
     app.state.manager = manager
     app.state.connection_limits = ConnectionLimits(settings)
-    # A thousand sockets are many objects, none of which is garbage: looking through them
-    # at Python's usual pace takes a quarter of the time of a handshake, in long pauses.
+    # A thousand sockets are many objects, none of which is garbage. Looking through them
+    # at Python's usual pace would take a quarter of each handshake, in long pauses.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     async with manager.running():

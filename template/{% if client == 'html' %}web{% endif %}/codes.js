@@ -9,7 +9,7 @@ const CODES = {
   1005: { name: "no status", retry: true, sentence: "The connection ended." },
   1006: { name: "abnormal closure", retry: true, sentence: "The connection was lost." },
   1007: { name: "invalid payload", retry: false, sentence: "The server could not read what this page sent." },
-  1008: { name: "policy violation", retry: false, sentence: "The server closed this connection for breaking its rules." },
+  1008: { name: "policy violation", retry: false, sentence: "The server closed this connection because this page broke a rule: it may have sent too much." },
   1009: { name: "message too big", retry: false, sentence: "A message was too big for the server." },
   1011: { name: "internal error", retry: true, sentence: "Something went wrong in the server." },
   1012: { name: "service restart", retry: true, sentence: "The server is restarting." },

@@ -1,15 +1,20 @@
 import { backoff } from "./backoff.js";
 import { closeCode } from "./codes.js";
+import { onWake } from "./wake.js";
 
 // Milliseconds from opening a socket to the server's welcome.
 const HANDSHAKE_TIMEOUT = 10_000;
+// In how many milliseconds a server that is there answers when it is asked.
+const ANSWER_TIMEOUT = 5_000;
 // A connection that lived this long (milliseconds) was a good one: backoff starts anew.
 const STABLE = 10_000;
 
+const OFFLINE = "This device is offline.";
 const UNREACHABLE = "The server can't be reached.";
 const REFUSED =
   "The server answers, but does not accept the connection. It may be starting or full, " +
-  "or it does not expect pages from this address (ALLOWED_ORIGINS).";
+  "you may have too many connections open, or it does not expect pages from this address " +
+  "(ALLOWED_ORIGINS).";
 
 /**
  * One socket at a time, for as long as the page lives.
@@ -29,36 +34,53 @@ export class Connection {
   #onState;
   #onMessage;
   #socket = null;
+  // Counts the sockets given up, so that what belonged to one is known as stale.
+  #attempt = 0;
   #timer = 0;
   #failures = 0;
   #heartbeat = 0;
+  // How long (milliseconds) the answer to a ping may take; 0 when none is due.
+  #patience = 0;
   #openedAt = 0;
 
   constructor(auth, { onState, onMessage }) {
     this.#auth = auth;
     this.#onState = onState;
     this.#onMessage = onMessage;
-    addEventListener("online", () => this.#wake());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#wake());
+    addEventListener("offline", () => this.#lose(OFFLINE));
+    addEventListener("online", () => {
+      this.#failures = 0;
+    });
+    // With an open socket, a browser may not keep the page for the back button.
+    addEventListener("pagehide", () => this.#lose(""));
+    onWake(() => {
+      if (this.state === "waiting") this.connect();
+      else this.check();
+    });
   }
 
   async connect() {
     if (this.state === "connecting" || this.state === "open") return;
     this.#become("connecting");
-    let protocols;
-    try {
-      protocols = await this.#auth.protocols();
-    } catch {
-      this.#retry(UNREACHABLE);
-      return;
-    }
-    if (protocols === null) this.#become("expired");
+    const attempt = this.#attempt;
+    const protocols = await this.#auth.protocols().catch(() => undefined);
+    if (attempt !== this.#attempt) return;
+    if (protocols === undefined) this.#retry(unreachable());
+    else if (protocols === null) this.#become("expired");
     else this.#open(protocols);
   }
 
   /** Send a message if the connection is open; after a reconnect, rooms are joined anew. */
   send(message) {
     if (this.state === "open") this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Find out whether the server is still there. */
+  check(patience = ANSWER_TIMEOUT) {
+    if (this.state !== "open" || (this.#patience > 0 && this.#patience <= patience)) return;
+    this.send({ type: "ping" });
+    this.#patience = patience;
+    this.#after(patience, () => this.#closed(1006));
   }
 
   #open(protocols) {
@@ -68,40 +90,27 @@ export class Connection {
     this.#socket = new WebSocket(url, protocols);
     this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     this.#socket.onclose = ({ code }) => this.#closed(code);
-    this.#after(HANDSHAKE_TIMEOUT, () => this.#abandon());
+    this.#after(HANDSHAKE_TIMEOUT, () => this.#closed(1006));
   }
 
   #receive(message) {
     if (message.type === "welcome") {
       this.#heartbeat = message.heartbeat * 1000;
+      this.#patience = 0;
       this.#openedAt = Date.now();
       this.#become("open");
     }
-    if (this.#heartbeat > 0) this.#after(this.#heartbeat, () => this.#ping());
-    if (message.type !== "pong") this.#onMessage(message);
-  }
-
-  #ping() {
-    this.send({ type: "ping" });
-    this.#after(this.#heartbeat, () => this.#abandon());
-  }
-
-  /** The network is back or somebody looks at the page: don't wait any longer. */
-  #wake() {
-    if (this.state === "waiting") this.connect();
-    else if (this.state === "open" && this.#heartbeat > 0) this.#ping();
-  }
-
-  /** A peer that is silent would not answer a close frame either. */
-  #abandon() {
-    this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close();
-    this.#closed(1006);
+    // Other messages may have been under way before the server vanished.
+    if (message.type === "pong" || message.code === "rate_limited") this.#patience = 0;
+    if (this.#patience > 0) this.#after(this.#patience, () => this.#closed(1006));
+    else if (this.#heartbeat > 0) this.#after(this.#heartbeat, () => this.check(this.#heartbeat));
+    else clearTimeout(this.#timer);
+    this.#onMessage(message);
   }
 
   #closed(code) {
-    clearTimeout(this.#timer);
     const opened = this.state === "open";
+    this.#drop();
     if (opened && Date.now() - this.#openedAt > STABLE) this.#failures = 0;
     const { retry, sentence } = closeCode(code);
     if (!opened && code === 1006) this.#askWhy();
@@ -109,14 +118,31 @@ export class Connection {
     else this.#become("closed", sentence);
   }
 
+  /** Give up a connection that is of no use now, and come back. */
+  #lose(reason) {
+    if (this.state !== "connecting" && this.state !== "open") return;
+    this.#drop();
+    this.#retry(reason);
+  }
+
+  /** Be done with the socket. A peer that is silent would not answer a close frame either. */
+  #drop() {
+    clearTimeout(this.#timer);
+    this.#attempt += 1;
+    if (this.#socket === null) return;
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+    this.#socket = null;
+  }
+
   /** A browser does not tell a page why a handshake failed; HTTP does. */
   async #askWhy() {
-    try {
-      if (await this.#auth.check()) this.#retry(REFUSED);
-      else this.#become("expired");
-    } catch {
-      this.#retry(UNREACHABLE);
-    }
+    const attempt = this.#attempt;
+    const isWelcome = await this.#auth.check().catch(() => undefined);
+    if (attempt !== this.#attempt) return;
+    if (isWelcome === undefined) this.#retry(unreachable());
+    else if (isWelcome) this.#retry(REFUSED);
+    else this.#become("expired");
   }
 
   #retry(reason) {
@@ -136,4 +162,9 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(action, milliseconds);
   }
+}
+
+// Attempts go on offline too: a server on this device, say, can still be reached.
+function unreachable() {
+  return navigator.onLine ? UNREACHABLE : OFFLINE;
 }

@@ -13,10 +13,12 @@ export class Log {
   #list = document.querySelector("#messages");
   #newMessages = document.querySelector("#new-messages");
   #empty = document.querySelector("#empty");
+  #room = null;
   #items = new Map();
   #unseen = 0;
   #atEnd = true;
   #scheduled = false;
+  #muted = 0;
   #onRetry;
   #onDiscard;
 
@@ -34,21 +36,21 @@ export class Log {
 
   /** Show the entries of a room in place of what was there. */
   show(room) {
-    // Nobody wants a whole room read out.
-    this.#frame.setAttribute("aria-live", "off");
+    this.#mute();
+    this.#room = room;
     this.#list.replaceChildren();
     this.#items.clear();
     for (const entry of [...room.log, ...room.pending.values()]) this.#put(entry);
-    this.#emptyOrNot();
+    this.showEmpty();
     this.#scrollToEnd();
-    setTimeout(() => this.#frame.removeAttribute("aria-live"), 500);
   }
 
   /** Show a new entry, or what became of one. */
   put(entry) {
     const isNew = !this.#items.has(entry);
+    if (!entry.isNew && !entry.notice) this.#mute();
     this.#put(entry);
-    this.#emptyOrNot();
+    this.showEmpty();
     if (this.#atEnd || (isNew && entry.state === "pending")) this.#scheduleScroll();
     else if (isNew) this.#countUnseen(this.#unseen + 1);
   }
@@ -59,7 +61,12 @@ export class Log {
     this.#items.delete(entry);
     item.remove();
     group(next);
-    this.#emptyOrNot();
+    this.showEmpty();
+  }
+
+  /** Say that nothing was said, once that is known. */
+  showEmpty() {
+    this.#empty.hidden = this.#items.size > 0 || !this.#room.isKnown;
   }
 
   #put(entry) {
@@ -122,8 +129,11 @@ export class Log {
     return [`${entry.reason} `, retry, " ", discard];
   }
 
-  #emptyOrNot() {
-    this.#empty.hidden = this.#items.size > 0;
+  // Nobody wants a whole room read out.
+  #mute() {
+    clearTimeout(this.#muted);
+    this.#frame.setAttribute("aria-live", "off");
+    this.#muted = setTimeout(() => this.#frame.removeAttribute("aria-live"), 500);
   }
 
   #scrolled() {

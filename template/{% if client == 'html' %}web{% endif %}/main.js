@@ -7,8 +7,6 @@ import { View } from "./view.js";
 const DEFAULT_ROOM = "lobby";
 const BAD_NAME = "A room's name is 1 to 64 letters (A to Z), digits, dots, hyphens and underscores.";
 
-let current = null;
-
 const connection = new Connection(auth, {
   onState: (state) => {
     view.showState(state);
@@ -25,27 +23,31 @@ const connection = new Connection(auth, {
 
 const rooms = new Rooms((message) => connection.send(message), {
   onEntry: (room, entry) => {
-    if (room === current) log.put(entry);
-    if (!entry.own && !entry.notice && (room !== current || document.hidden)) {
+    if (room === rooms.current) log.put(entry);
+    if (entry.isNew && !entry.own && (room !== rooms.current || document.hidden)) {
       room.unread += 1;
-      view.showRooms(rooms, current);
+      view.showRooms(rooms, rooms.current);
     }
   },
   onForgotten: (room, entry) => {
-    if (room === current) log.remove(entry);
+    if (room === rooms.current) log.remove(entry);
   },
   onMembers: (room) => {
-    if (room === current) view.showMembers(room, rooms.user);
+    if (room === rooms.current) view.showMembers(room, rooms.user);
   },
+  onReplayed: (room) => {
+    if (room === rooms.current) log.showEmpty();
+  },
+  onSilence: () => connection.check(),
 });
 
 const log = new Log({
-  onRetry: (entry) => rooms.retry(current, entry),
-  onDiscard: (entry) => rooms.discard(current, entry),
+  onRetry: (entry) => rooms.retry(rooms.current, entry),
+  onDiscard: (entry) => rooms.current.discard(entry),
 });
 
 const view = new View({
-  onSend: (text) => rooms.publish(current, text),
+  onSend: (text) => rooms.publish(rooms.current, text),
   onRoom: (name) => {
     if (!isRoomName(name)) return BAD_NAME;
     location.hash = name;
@@ -53,8 +55,8 @@ const view = new View({
   },
   onLeave: (name) => {
     rooms.leave(rooms.get(name));
-    if (name === current.name) location.hash = [...rooms][0].name;
-    else view.showRooms(rooms, current);
+    if (name === rooms.current.name) location.hash = [...rooms][0].name;
+    else view.showRooms(rooms, rooms.current);
     remember();
   },
   onReconnect: () => connection.connect(),
@@ -63,17 +65,17 @@ const view = new View({
 /** Show the room that the address names. */
 function showRoom() {
   const name = location.hash.slice(1) || DEFAULT_ROOM;
-  if (current !== null) current.draft = view.draft;
-  current = rooms.enter(isRoomName(name) ? name : (current?.name ?? DEFAULT_ROOM));
-  current.unread = 0;
-  view.showRoom(current);
-  view.showRooms(rooms, current);
-  view.showMembers(current, rooms.user);
-  log.show(current);
+  if (rooms.current !== null) rooms.current.draft = view.draft;
+  rooms.current = rooms.enter(isRoomName(name) ? name : (rooms.current?.name ?? DEFAULT_ROOM));
+  rooms.current.unread = 0;
+  view.showRoom(rooms.current);
+  view.showRooms(rooms, rooms.current);
+  view.showMembers(rooms.current, rooms.user);
+  log.show(rooms.current);
   remember();
   if (!isRoomName(name)) {
-    rooms.notice(current, `There is no room of the name in the address. ${BAD_NAME}`);
-    history.replaceState(null, "", `#${current.name}`);
+    rooms.current.notice(`There is no room of the name in the address. ${BAD_NAME}`);
+    history.replaceState(null, "", `#${rooms.current.name}`);
   }
 }
 
@@ -94,7 +96,7 @@ showRoom();
 addEventListener("hashchange", showRoom);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
-  current.unread = 0;
-  view.showRooms(rooms, current);
+  rooms.current.unread = 0;
+  view.showRooms(rooms, rooms.current);
 });
 start({ again: false });

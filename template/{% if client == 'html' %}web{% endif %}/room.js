@@ -1,5 +1,10 @@
 const LOG_LENGTH = 500;
+// In how many milliseconds a message is acknowledged as a rule, and how many more may pass.
+const ANSWER = 5_000;
+const PATIENCE = 15_000;
+
 const MISSED = "The connection was interrupted. Messages may be missing here.";
+const UNCONFIRMED = "The server did not confirm this message.";
 
 /**
  * A room as this page knows it: where it stands in the sequence of messages, what was
@@ -19,7 +24,8 @@ const MISSED = "The connection was interrupted. Messages may be missing here.";
  *
  * An entry of the log is a message, { id, sender, own, text, sentAt, isNew, state, reason }
  * with the state "pending", "sent" or "failed", or a notice, { notice }. The callbacks
- * are given the room: `onEntry` and `onForgotten` with an entry, `onMembers`, `onReplayed`.
+ * are given the room: `onEntry` and `onForgotten` with an entry, `onMembers`, `onReplayed`,
+ * and `onSilence` when a message is not acknowledged.
  */
 export class Room {
   state = "outside";
@@ -54,9 +60,8 @@ export class Room {
     }
     if (this.state !== "inside") return null;
     for (const entry of this.pending.values()) {
-      if (entry.state === "pending" && !entry.isOut) {
-        entry.isOut = true;
-        entry.attempts += 1;
+      if (entry.state === "pending" && entry.timer === 0) {
+        entry.timer = setTimeout(() => this.#unanswered(entry), ANSWER);
         return { type: "publish", room: this.name, id: entry.id, text: entry.text };
       }
     }
@@ -66,7 +71,10 @@ export class Room {
   /** The connection is gone, and with it the membership. */
   disconnected() {
     this.state = "outside";
-    for (const entry of this.pending.values()) entry.isOut = false;
+    for (const entry of this.pending.values()) {
+      if (entry.timer !== 0) entry.mayBeThere = true;
+      this.#stopWaiting(entry);
+    }
   }
 
   // --- What the server says ---------------------------------------------------
@@ -121,6 +129,7 @@ export class Room {
 
   /** The server did not let this page in. */
   refused(reason) {
+    if (this.state !== "joining") return;
     this.state = "refused";
     if (this.refusals === 0) this.notice(reason);
     this.refusals += 1;
@@ -128,6 +137,12 @@ export class Room {
 
   tryAgain() {
     if (this.state === "refused") this.state = "outside";
+  }
+
+  /** The server did not listen: say it again, be it this message or the join. */
+  unheard(entry) {
+    if (entry !== undefined) this.#stopWaiting(entry);
+    else if (this.state === "joining") this.state = "outside";
   }
 
   // --- Own messages -----------------------------------------------------------
@@ -142,9 +157,10 @@ export class Room {
       isNew: true,
       state: "pending",
       reason: "",
-      // Whether this connection has carried it to the server, and how many have.
-      isOut: false,
-      attempts: 0,
+      // Runs while an answer is due.
+      timer: 0,
+      // Whether the room may have it from an earlier attempt.
+      mayBeThere: false,
     };
     this.pending.set(id, entry);
     this.#callbacks.onEntry(this, entry);
@@ -153,7 +169,6 @@ export class Room {
   /** Send a failed message again, under the same id: it can't arrive twice. */
   retry(entry) {
     entry.state = "pending";
-    entry.isOut = false;
     this.#callbacks.onEntry(this, entry);
   }
 
@@ -162,18 +177,40 @@ export class Room {
     this.#callbacks.onForgotten(this, entry);
   }
 
-  fail(entry, reason) {
+  /** The server refused a message. */
+  rejected(entry, code, reason) {
+    // What has taken the id before is this message: it went by unseen.
+    if (code === "invalid" && entry.mayBeThere) this.#settle(entry);
+    else this.#fail(entry, reason, code === "unavailable");
+  }
+
+  #unanswered(entry) {
+    entry.timer = setTimeout(() => this.#fail(entry, UNCONFIRMED, true), PATIENCE);
+    this.#callbacks.onSilence();
+  }
+
+  #fail(entry, reason, mayBeThere) {
+    this.#stopWaiting(entry);
     entry.state = "failed";
     entry.reason = reason;
+    entry.mayBeThere ||= mayBeThere;
     this.#callbacks.onEntry(this, entry);
   }
 
-  /** The room has the message, though it may have gone by unseen. */
-  acknowledge(entry) {
-    entry.state = "sent";
+  /** The room has the message. */
+  #settle(entry) {
+    this.#stopWaiting(entry);
     this.pending.delete(entry.id);
+    entry.state = "sent";
     this.#add(entry);
   }
+
+  #stopWaiting(entry) {
+    clearTimeout(entry.timer);
+    entry.timer = 0;
+  }
+
+  // --- The log ----------------------------------------------------------------
 
   notice(text) {
     this.#add({ notice: text });
@@ -181,9 +218,10 @@ export class Room {
 
   #show({ id, sender, text, sent_at }, own) {
     if (this.log.some((entry) => entry.id === id)) return;
-    const entry = (own && this.pending.get(id)) || { id, own, isNew: this.isKnown };
-    Object.assign(entry, { sender, text, sentAt: new Date(sent_at) });
-    this.acknowledge(entry);
+    const shown = { id, sender, own, text, sentAt: new Date(sent_at) };
+    const waiting = own ? this.pending.get(id) : undefined;
+    if (waiting === undefined) this.#add({ ...shown, isNew: this.isKnown, state: "sent" });
+    else this.#settle(Object.assign(waiting, shown));
   }
 
   #add(entry) {

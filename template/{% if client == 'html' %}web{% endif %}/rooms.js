@@ -3,8 +3,6 @@ import { Pace } from "./pace.js";
 import { Room } from "./room.js";
 
 const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
-// Milliseconds in which a message is acknowledged as a rule.
-const ANSWER = 5_000;
 // How long (milliseconds) to send nothing when the server asks for less.
 const PAUSE = 1_500;
 
@@ -16,7 +14,7 @@ export function isRoomName(name) {
  * The rooms this page is in: what the server says goes to them, and what they have to say
  * goes to the server, at a pace that it takes.
  *
- * The callbacks are those of `Room`, and `onSilence`, when a message is not acknowledged.
+ * The callbacks are those of `Room`.
  */
 export class Rooms {
   user = "";
@@ -74,8 +72,6 @@ export class Rooms {
   /** The connection is gone. */
   disconnected() {
     this.#pace.stop();
-    this.#leaving.clear();
-    this.#isPinged = false;
     for (const room of this) room.disconnected();
   }
 
@@ -99,12 +95,13 @@ export class Rooms {
       this.#leaving.delete(name);
       return { type: "leave", room: name };
     }
-    for (const room of this.current === null ? this : [this.current, ...this]) {
+    const rooms = [...this];
+    rooms.sort((one, other) => (other === this.current) - (one === this.current));
+    for (const room of rooms) {
       const message = room.next();
-      if (message?.type === "publish") this.#awaitAnswer(room, room.pending.get(message.id));
       if (message !== null) return message;
     }
-    if (this.#isPinged || ![...this].some((room) => room.state === "replaying")) return null;
+    if (this.#isPinged || !rooms.some((room) => room.state === "replaying")) return null;
     this.#isPinged = true;
     return { type: "ping" };
   }
@@ -112,6 +109,8 @@ export class Rooms {
   #welcome({ user }) {
     this.user = user;
     this.#names.add(user);
+    this.#leaving.clear();
+    this.#isPinged = false;
     this.#pace.start();
   }
 
@@ -129,41 +128,24 @@ export class Rooms {
   #error(room, { code, detail, room: name, ref }) {
     const entry = room?.pending.get(ref);
     if (code === "rate_limited") {
-      this.#slowDown(room, entry, name, ref);
+      this.#pace.pause(PAUSE);
+      if (name === undefined) this.#pong();
+      else if (room === undefined) this.#leaving.add(name);
+      else if (ref === undefined || entry !== undefined) room.unheard(entry);
     } else if (entry !== undefined) {
-      // What an earlier connection carried there has the id now: it is this message.
-      if (code === "invalid" && entry.attempts > 1) room.acknowledge(entry);
-      else room.fail(entry, sentence(detail));
+      room.rejected(entry, code, sentence(detail));
     } else if (room !== undefined && ref === undefined) {
       room.refused(sentence(detail));
-      if (code !== "unavailable") return;
-      setTimeout(() => {
-        room.tryAgain();
-        this.#pace.wake();
-      }, backoff(room.refusals));
+      if (code === "unavailable") this.#tryLater(room);
     }
   }
 
-  /** Wait, and say again what the server did not want to hear. */
-  #slowDown(room, entry, name, ref) {
-    this.#pace.pause(PAUSE);
-    if (entry !== undefined) entry.isOut = false;
-    else if (name === undefined) this.#isPinged = false;
-    else if (room === undefined) this.#leaving.add(name);
-    else if (ref === undefined) room.rejoin();
-  }
-
-  /** Without an answer, look whether the server is there; if it is, something went wrong. */
-  #awaitAnswer(room, entry) {
-    const { attempts } = entry;
-    const isOpen = () => entry.state === "pending" && entry.isOut && entry.attempts === attempts;
-    setTimeout(() => {
-      if (!isOpen()) return;
-      this.#callbacks.onSilence();
-      setTimeout(() => {
-        if (isOpen()) room.fail(entry, "The server did not confirm this message.");
-      }, 3 * ANSWER);
-    }, ANSWER);
+  #tryLater(room) {
+    const again = () => {
+      room.tryAgain();
+      this.#pace.wake();
+    };
+    setTimeout(again, backoff(room.refusals));
   }
 }
 

@@ -7,8 +7,8 @@ from app.auth import CurrentUser
 from app.auth.origin import check_origin
 from app.connection import Connection, accept
 from app.hand_over import hand_over
-from app.limits import Limits
-from app.manager import Manager
+from app.limits import ConnectionLimits
+from app.manager import ConnectionManager
 from app.protocol import ClientMessage, Join, Leave, Ping, Pong, Publish, Welcome
 from app.settings import Settings
 from app.writer import prebuilt_writer
@@ -17,11 +17,12 @@ router = APIRouter(dependencies=[Depends(check_origin)])
 
 
 @router.websocket("/ws")
-async def realtime(
-    websocket: WebSocket, user: CurrentUser, manager: Manager, limits: Limits
-) -> None:
+async def realtime(websocket: WebSocket, user: CurrentUser) -> None:
     """Let one client in."""
+    # Not as dependencies: those take a tenth of a handshake's time.
     settings: Settings = websocket.app.state.settings
+    manager: ConnectionManager = websocket.app.state.manager
+    limits: ConnectionLimits = websocket.app.state.connection_limits
     with limits.admit(websocket.client and websocket.client.host, user.name) as admission:
         await accept(websocket)
         connection = Connection(user, settings, prebuilt_writer(websocket))

@@ -21,6 +21,7 @@ class Member(LightClient):
     def __init__(self, room: str) -> None:
         super().__init__()
         self.room = room
+        self.epoch = ""
         self.joined = asyncio.get_running_loop().create_future()
         self.heard: list[tuple[int, str]] = []
         """Offset and id of each message, in the order in which they came."""
@@ -44,7 +45,8 @@ class Member(LightClient):
             case "error" if message["code"] == "unavailable" and message.get("ref"):
                 self._refuse(message["ref"])
             case "joined":
-                self.joined.set_result((message["epoch"], message["offset"]))
+                self.epoch = message["epoch"]
+                self.joined.set_result(None)
             case "presence" | "welcome":
                 pass
             case _:

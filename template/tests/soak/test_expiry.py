@@ -20,7 +20,7 @@ TEXT = "x" * 2000
 
 
 async def test_expired_history_frees_its_memory(
-    start_server: StartSoakServer, broker_url: str, measured: Measured
+    start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     server = await start_server(BROKER_URL=broker_url, HISTORY_SECONDS=HISTORY_SECONDS)
     memory = []
@@ -28,16 +28,16 @@ async def test_expired_history_frees_its_memory(
         asyncio.timeout(240),
         open_client(server.ws_url, await sign_in(server.url, "alice")) as client,
     ):
-        await client.join("hall")
+        await client.join(room)
         for cycle in range(CYCLES):
             for number in range(ROOMS):
-                room = f"room-{cycle}-{number}"
-                await client.join(room)
+                brief = f"{room[-8:]}-{cycle}-{number}"
+                await client.join(brief)
                 for message in range(MESSAGES):
-                    await client.publish(room, TEXT, id=str(message))
+                    await client.publish(brief, TEXT, id=str(message))
                 await client.expect("message", id=str(MESSAGES - 1))
-                await client.send(type="leave", room=room)
-            await publish_for(client, 1.5 * HISTORY_SECONDS)
+                await client.send(type="leave", room=brief)
+            await publish_for(client, room, 1.5 * HISTORY_SECONDS)
             memory.append(server.memory())
     published = ROOMS * MESSAGES * len(TEXT)
     measured("MB published in a cycle", published / 1e6)
@@ -47,12 +47,12 @@ async def test_expired_history_frees_its_memory(
     assert grown <= published, f"{grown} bytes more after {CYCLES - WARM_UP} cycles: {memory}"
 
 
-async def publish_for(client: Client, seconds: float) -> None:
+async def publish_for(client: Client, room: str, seconds: float) -> None:
     """Publish in a room that goes on, and hear it."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while loop.time() < end:
-        last = await client.publish("hall", TEXT)
+        last = await client.publish(room, TEXT)
         await asyncio.sleep(0.005)
     await client.expect("message", id=last)
     client.seen.clear()

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from app import PROJECT_NAME
 from tests.auth import sign_in
 from tests.broker.redis import RedisServer
-from tests.client import PATIENCE
+from tests.client import PATIENCE, open_client
 from tests.soak.conftest import Measured, StartSoakServer
 from tests.soak.light import open_light
 from tests.soak.member import CHANCE, Member, publishing
@@ -33,6 +33,9 @@ OUTAGE = 10.0
 """Seconds that a killed Redis stays away."""
 SILENCE = 20.0
 """Seconds that a paused Redis stays silent."""
+
+REMEMBERED = 500
+"""Messages that the history of a room holds at least."""
 
 REFUSED_WITHIN = 1.0
 NOT_READY_WITHIN = 15.0
@@ -70,12 +73,12 @@ class Load:
         """Wait until every server is subscribed to each room; the seconds that it took."""
         started = time.monotonic()
         channels = [f"{PROJECT_NAME}:0:room:{room}" for room in ROOMS]
-        subscribed: dict[bytes, int] = {}
+        subscribed: list[tuple[bytes | str, int]] = []
         try:
             async with asyncio.timeout(patience), Redis.from_url(self.redis.url) as redis:
-                while set(subscribed.values()) != {len(self.servers)}:
+                while {count for _, count in subscribed} != {len(self.servers)}:
                     await asyncio.sleep(0.05)
-                    subscribed = dict(await redis.pubsub_numsub(*channels))
+                    subscribed = await redis.pubsub_numsub(*channels)
         except TimeoutError:
             raise AssertionError(f"subscribed after {patience} s: {subscribed}") from None
         return time.monotonic() - started
@@ -94,6 +97,19 @@ class Load:
 
     def members_of(self, room: str) -> list[Member]:
         return [member for member in self.members if member.room == room]
+
+    async def verify_history(self) -> None:
+        """Whoever asks for the last messages gets the same, from each server."""
+        for server in self.servers:
+            async with open_client(server.ws_url, await sign_in(server.url, "alice")) as client:
+                for room in ROOMS:
+                    member = self.members_of(room)[0]
+                    since = max(0, len(member.heard) - REMEMBERED)
+                    joined = await client.join(room, {"epoch": member.epoch, "offset": since})
+                    assert joined["recovered"], f"{room} was not recovered: {joined}"
+                    messages = await client.messages(len(member.heard) - since)
+                    history = [(message["offset"], message["id"]) for message in messages]
+                    assert history == member.heard[since:], f"{room}: another history"
 
     def verify(self, measured: Measured) -> None:
         """No process ended, no socket closed, and each heard the same, once and in order."""
@@ -166,6 +182,7 @@ async def loaded(redis: RedisServer, start_server: StartSoakServer) -> AsyncIter
             async with publishing(load.members, PAUSE):
                 yield load
             await load.settle()
+            await load.verify_history()
 
 
 async def test_killed_redis_loses_nothing(

@@ -1,0 +1,122 @@
+"""What is measured: the systems, how a client talks to each, and the scenarios."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+SYSTEMS_FOLDER = Path(__file__).parent / "systems"
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a client of a system speaks. `%r` is the room, `%s` a number, `%p` the text."""
+
+    path: str
+    publish: str = "%p"
+    hello: tuple[str, ...] = ()
+    """What a client sends after the handshake, to enter its room."""
+    ready: str | None = None
+    """What the frame contains that says that it has entered."""
+    greets: bool = False
+    """Whether the server sends a first frame by itself."""
+    answer: str | None = None
+    """A frame and what to answer it with, as `FRAME=REPLY`."""
+
+
+PLAIN = Framing("/ws/%r")
+
+PROTOCOL = Framing(
+    "/ws",
+    publish='{"type":"publish","room":"%r","id":"%s","text":"%p"}',
+    hello=('{"type":"join","room":"%r"}',),
+    ready='"joined"',
+    greets=True,
+)
+
+ENGINE_IO = Framing(
+    "/socket.io/?EIO=4&transport=websocket",
+    publish='42["publish","%r","%p"]',
+    hello=("40", '420["join","%r"]'),
+    ready="430[",
+    greets=True,
+    answer="2=3",
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A server to measure. `script` is a file of `systems/`; none: the generated app."""
+
+    name: str
+    title: str
+    script: str | None
+    broker: Literal["memory", "redis"] = "memory"
+    framing: Framing = PLAIN
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+SYSTEMS = (
+    System("raw", "raw uvloop server (the limit)", "raw.py"),
+    System("app-memory", "**the generated app**, memory", None, framing=PROTOCOL),
+    System("app-redis", "**the generated app**, Redis", None, "redis", PROTOCOL),
+    System("websockets", "`websockets.broadcast`", "websockets_broadcast.py"),
+    System("tutorial", "FastAPI tutorial's manager", "tutorial.py"),
+    System("broadcaster-memory", "broadcaster as in the books, memory", "broadcaster_books.py"),
+    System(
+        "broadcaster-redis", "broadcaster as in the books, Redis", "broadcaster_books.py", "redis"
+    ),
+    System("readme-memory", "broadcaster as in its README, memory", "broadcaster_readme.py"),
+    System("readme-redis", "broadcaster as in its README, Redis", "broadcaster_readme.py", "redis"),
+    System("litestar-memory", "Litestar channels, memory", "litestar_channels.py"),
+    System("litestar-redis", "Litestar channels, Redis", "litestar_channels.py", "redis"),
+    System("socketio-memory", "python-socketio, memory", "socketio_rooms.py", framing=ENGINE_IO),
+    System("socketio-redis", "python-socketio, Redis", "socketio_rooms.py", "redis", ENGINE_IO),
+    System(
+        "channels-pubsub",
+        "Django Channels, Redis pub/sub layer",
+        "django_channels.py",
+        "redis",
+        environment={"LAYER": "pubsub"},
+    ),
+    System(
+        "channels-core",
+        "Django Channels, Redis core layer",
+        "django_channels.py",
+        "redis",
+        environment={"LAYER": "core"},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is done to every system."""
+
+    name: str
+    title: str
+    kind: Literal["load", "idle", "handshakes", "stall"] = "load"
+    rooms: int = 1
+    clients: int = 100
+    """In each room."""
+    window: int = 1
+    """Messages in flight, in each room."""
+    bytes: int = 100
+    """The text of a message."""
+    seconds: float = 4
+    """What is measured, after a warm-up."""
+
+
+SCENARIOS = (
+    Scenario("100w1", "1 × 100, one in flight"),
+    Scenario("1000w1", "1 × 1,000, one in flight", clients=1000),
+    Scenario("100w8", "1 × 100, eight in flight", window=8),
+    Scenario("1000w8", "1 × 1,000, eight in flight", clients=1000, window=8),
+    Scenario("100x10", "100 × 10, one in flight", rooms=100, clients=10),
+    Scenario("idle", "5,000 idle connections", "idle", rooms=50),
+    Scenario("handshakes", "2,000 handshakes", "handshakes", rooms=20),
+    # Longer messages, so that the buffers of the kernel (some 2.5 MB) are full in time.
+    Scenario("stall100", "1 of 100 stops reading", "stall", bytes=4000, seconds=6),
+    Scenario(
+        "stall1000", "1 of 1,000 stops reading", "stall", clients=1000, bytes=4000, seconds=16
+    ),
+)

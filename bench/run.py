@@ -1,0 +1,178 @@
+"""Measure the generated application beside its peers, and beside the limit.
+
+Every round measures every scenario on every system, one after the other, each on a
+fresh server; what is reported is the median of the rounds. `make bench` calls it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from catalog import SCENARIOS, SYSTEMS, Scenario, System
+from facts import collect_facts
+from measure import Bench, Result, measure
+from processes import RunError, choose_cores
+from report import describe, publish
+
+HERE = Path(__file__).parent
+CACHE = HERE / ".cache"
+
+Named = TypeVar("Named", System, Scenario)
+
+
+def main() -> None:
+    options = parse_options()
+    resource.setrlimit(resource.RLIMIT_NOFILE, 2 * resource.getrlimit(resource.RLIMIT_NOFILE)[1:])
+    CACHE.mkdir(exist_ok=True)
+    load_average = os.getloadavg()[0]
+    bench = prepare(options)
+    rounds = options.rounds or (1 if options.quick else 3)
+    runs = measure_all(bench, options.only, options.scenarios, rounds)
+    results = {"facts": collect_facts(bench, rounds, load_average), "runs": runs}
+    (CACHE / "last.json").write_text(json.dumps(results))
+    print(describe(results))
+    if options.is_complete or options.publish:
+        publish(results)
+    else:
+        say("README.md and results.json keep their numbers: this was not a complete run.")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, usage="make bench ARGS=…")
+    parser.add_argument("--quick", action="store_true", help="one round of short measurements")
+    parser.add_argument("--only", metavar="A,B", help=", ".join(s.name for s in SYSTEMS))
+    parser.add_argument("--scenarios", metavar="A,B", help=", ".join(s.name for s in SCENARIOS))
+    parser.add_argument("--rounds", type=int, metavar="N", help="3, or 1 with --quick")
+    parser.add_argument("--app", type=Path, help="a rendered project (auth none, broker redis)")
+    parser.add_argument("--python", type=Path, help="the interpreter that runs it")
+    parser.add_argument(
+        "--publish", action="store_true", help="write README.md even if this is not a complete run"
+    )
+    options = parser.parse_args()
+    options.is_complete = not (
+        options.quick or options.only or options.scenarios or options.app or options.rounds
+    )
+    try:
+        options.only = chosen(options.only, SYSTEMS)
+        options.scenarios = chosen(options.scenarios, SCENARIOS)
+    except KeyError as error:
+        parser.error(f"there is no {error}")
+    return options
+
+
+def chosen(names: str | None, known: tuple[Named, ...]) -> tuple[Named, ...]:
+    """Those that a list names, in its order. Raises KeyError."""
+    if names is None:
+        return known
+    by_name = {item.name: item for item in known}
+    return tuple(by_name[name] for name in names.split(","))
+
+
+def prepare(options: argparse.Namespace) -> Bench:
+    """Compile the generator, and render the application where it is not given."""
+    generator = CACHE / "load"
+    compile_generator(generator)
+    app = options.app
+    if app is None and any(system.script is None for system in options.only):
+        app = render_app(CACHE / "app")
+    app = (app or CACHE / "app").resolve()
+    return Bench(
+        generator,
+        app,
+        (options.python or app / ".venv/bin/python").absolute(),
+        choose_cores(),
+        pace=0.5 if options.quick else 1,
+    )
+
+
+def compile_generator(binary: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise SystemExit("There is no C compiler: install gcc, then run this again.")
+    flags = ["-O2", "-Wall", "-Wextra"]
+    subprocess.run([compiler, *flags, "-o", binary, HERE / "load.c"], check=True)
+
+
+def render_app(project: Path) -> Path:
+    """The template as it stands in the working tree, with an environment of its own."""
+    import copier  # noqa: PLC0415
+
+    say("Rendering the application.")
+    shutil.rmtree(project, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="bench-template-") as folder:
+        template = Path(folder)
+        shutil.copy(HERE.parent / "copier.yml", template)
+        shutil.copytree(HERE.parent / "template", template / "template")
+        answers = {"auth": "none", "broker": "redis", "client": "none"}
+        copier.run_copy(str(template), project, data=answers, defaults=True, quiet=True)
+    sync = ["uv", "sync", "--quiet", "--no-dev", "--python", sys.executable]
+    subprocess.run(sync, cwd=project, check=True)
+    return project
+
+
+def measure_all(
+    bench: Bench, systems: tuple[System, ...], scenarios: tuple[Scenario, ...], rounds: int
+) -> list[Result]:
+    """A system that fails is tried again in the next round, and its reason is kept."""
+    runs: list[Result] = []
+    for number in range(1, rounds + 1):
+        for scenario in scenarios:
+            for system in systems:
+                run: Result = {"round": number, "scenario": scenario.name, "system": system.name}
+                try:
+                    run |= measure(bench, system, scenario)
+                except RunError as failure:
+                    run["failed"] = str(failure)
+                runs.append(run)
+                say(f"round {number}/{rounds}  {scenario.name:10} {system.name:18} {summary(run)}")
+    return runs
+
+
+def summary(run: Result) -> str:
+    """What a run has found, in a few words for whoever watches."""
+    if "failed" in run:
+        return f"failed: {run['failed']}"
+    if "with" in run:
+        stalled, free = run["with"], run["without"]
+        return (
+            f"{free['late_per_second']} → {stalled['late_per_second']} deliveries/s, "
+            f"p99 {free['p99_us'] / 1e3:.1f} → {stalled['p99_us'] / 1e3:.1f} ms, "
+            f"{free['growth_kb']:+} → {stalled['growth_kb']:+} KB"
+        )
+    if "kb_per_connection" in run:
+        return f"{run['kb_per_connection']} KB a connection"
+    if "deliveries" not in run:
+        return f"{run['per_second']} handshakes/s, {run['cpu_us']} µs each"
+    faults = {name: run[name] for name in ("lost", "doubled", "reordered", "closed") if run[name]}
+    return (
+        f"{run['cpu_us'] or 0:.2f} µs, {run['per_second']} deliveries/s, "
+        f"p50 {run['p50_us'] / 1e3:.2f} p99 {run['p99_us'] / 1e3:.2f} ms, "
+        f"busy: server {run['server_busy']:.0%}, generator {run['generator_busy']:.0%} "
+        f"{faults or ''}"
+    )
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
