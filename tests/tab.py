@@ -4,22 +4,28 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, e
 
 PASSWORD = "correct horse battery staple"  # noqa: S105
 
+MISSED = "The connection was interrupted. Messages may be missing here."
+"""What the page says in a room where the server could not fill in what was missed."""
+
 
 class Tab:
     """A tab, and what went wrong in it: errors, refusals of the security policy, dialogs.
 
-    `patience` is how long a state of the connection may take, in seconds. A page
-    that lost its server backs off for longer than anything else takes.
+    `patience` is how long anything that is expected may take, in seconds. A page that
+    lost its server backs off, so a state of the connection takes longer than the rest.
     """
 
-    def __init__(self, context: BrowserContext, url: str, patience: float = 30) -> None:
+    def __init__(
+        self, context: BrowserContext, url: str, room: str = "lobby", patience: float = 15
+    ) -> None:
+        self.room = room
         self._patience = patience * 1000
         self.problems: list[str] = []
         self.page: Page = context.new_page()
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
-        self.page.goto(url)
+        self.page.goto(f"{url}#{room}")
 
     def _note(self, message: ConsoleMessage) -> None:
         # Chromium logs every answer of 401, and the page asks whether somebody is logged in.
@@ -43,20 +49,43 @@ class Tab:
         self.page.locator("#text").fill(text)
         self.page.locator("#text").press("Enter")
 
+    def wake(self, event: str = "online") -> None:
+        """Tell the page that it may go on, as the browser does."""
+        self.page.evaluate("name => dispatchEvent(new Event(name))", event)
+
     def expect_connection(self, state: str) -> None:
         connection = self.page.locator("#connection")
-        expect(connection).to_have_attribute("data-state", state, timeout=self._patience)
+        expect(connection).to_have_attribute("data-state", state, timeout=2 * self._patience)
+
+    def expect_trouble(self, words: str) -> None:
+        """The page says what is wrong with the connection."""
+        trouble = self.page.locator("#trouble-text")
+        expect(trouble).to_contain_text(words, timeout=self._patience)
 
     def expect_messages(self, *texts: str) -> None:
         """These messages are there, acknowledged, in this order, and no others."""
-        expect(self.messages.locator(".text")).to_have_text(list(texts))
+        expect(self.messages.locator(".text")).to_have_text(list(texts), timeout=self._patience)
+
+    def expect_log(self, *texts: str) -> None:
+        """These messages and notices are there, in this order, and nothing else."""
+        entries = self.page.locator("#messages").locator(".text, .notice")
+        expect(entries).to_have_text(list(texts), timeout=self._patience)
+
+    def expect_state(self, text: str, state: str) -> None:
+        """This message is there once, and is pending, sent or failed."""
+        message = self.page.locator("#messages .message").filter(has_text=text)
+        expect(message).to_have_attribute("data-state", state, timeout=self._patience)
 
     def expect_members(self, *names: str) -> None:
         members = self.page.locator("#members li")
-        expect(members).to_have_count(len(names))
+        expect(members).to_have_count(len(names), timeout=self._patience)
         for name in names:
             expect(self.page.locator(f'#members li[data-user="{name}"]')).to_be_visible()
 
     @property
     def messages(self) -> Locator:
         return self.page.locator('#messages .message[data-state="sent"]')
+
+    @property
+    def notices(self) -> Locator:
+        return self.page.locator("#messages .notice")

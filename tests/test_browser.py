@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.app_server import AppServer, serving
 from tests.chromium import chromium
-from tests.tab import Tab
+from tests.tab import MISSED, Tab
 from tests.template import Combination, choices, render
+from tests.wire import plant
 
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script><b>bold</b> {{ 7*7 }}'
 
@@ -21,23 +22,48 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(params=choices("auth"))
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AppServer]:
-    """A server for each style of auth, with nobody in it yet."""
-    project = render(tmp_path / "my-chat", Combination(request.param, "memory", "html"))
+def serving_auth(auth: str, factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    project = render(factory.mktemp(auth) / "my-chat", Combination(auth, "memory", "html"))
     with serving(project) as server:
         yield server
 
 
+@pytest.fixture(scope="module", params=choices("auth"))
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppServer]:
+    """A server for each style of auth."""
+    yield from serving_auth(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """A server where everybody is welcome."""
+    yield from serving_auth("none", tmp_path_factory)
+
+
 @contextmanager
-def two_people(browser: Browser, server: AppServer, patience: float = 30) -> Iterator[list[Tab]]:
-    """A tab each, in browsers that share nothing."""
+def two_people(
+    browser: Browser,
+    server: AppServer,
+    fault: tuple[str, str, str] | None = None,
+) -> Iterator[list[Tab]]:
+    """A tab each, in a room of their own, and in browsers that share nothing."""
+    room, patience = token_hex(4), 15 if fault is None else 1.5
     with browser.new_context() as one, browser.new_context() as other:
-        yield [Tab(context, server.url, patience) for context in (one, other)]
+        if fault is not None:
+            for context in (one, other):
+                plant(context, server.url, *fault)
+        yield [Tab(context, server.url, room, patience) for context in (one, other)]
+
+
+def enter(*tabs: Tab) -> list[str]:
+    """All enter, each under a name that nobody else has. The names shown."""
+    return [tab.enter(f"{name}-{tab.room}") for name, tab in zip(("ada", "bob"), tabs, strict=True)]
 
 
 def exchange(ada: Tab, bob: Tab) -> None:
-    names = [ada.enter("ada"), bob.enter("bob")]
+    names = enter(ada, bob)
     for tab in (ada, bob):
         tab.expect_members(*names)
     ada.send("Good morning, Bob")
@@ -50,8 +76,7 @@ def exchange(ada: Tab, bob: Tab) -> None:
 
 
 def exchange_markup(ada: Tab, bob: Tab) -> None:
-    ada.enter("ada")
-    bob.enter("bob")
+    enter(ada, bob)
     ada.send(MARKUP)
     for tab in (ada, bob):
         tab.expect_messages(MARKUP)
@@ -60,18 +85,21 @@ def exchange_markup(ada: Tab, bob: Tab) -> None:
 
 
 def outlive_a_restart(ada: Tab, bob: Tab, server: AppServer) -> None:
-    ada.enter("ada")
-    bob.enter("bob")
+    enter(ada, bob)
+    ada.send("before")
+    bob.expect_messages("before")
     server.stop()
     for tab in (ada, bob):
         tab.expect_connection("waiting")
     ada.send("written meanwhile")
     server.start()
-    ada.expect_connection("open")
-    ada.expect_messages("written meanwhile")
-    bob.expect_connection("open")
-    ada.send("and now")
-    expect(bob.messages.get_by_text("and now")).to_be_visible()
+    for tab in (ada, bob):
+        tab.expect_connection("open")
+    ada.expect_state("written meanwhile", "sent")
+    bob.send("and now")
+    # The memory of the server is gone, so nobody knows what else was said.
+    for tab in (ada, bob):
+        tab.expect_log("before", MISSED, "written meanwhile", "and now")
 
 
 def test_two_people_exchange_messages(browser: Browser, server: AppServer) -> None:
@@ -80,16 +108,34 @@ def test_two_people_exchange_messages(browser: Browser, server: AppServer) -> No
 
 
 def test_two_tabs_of_one_person_exchange_messages(browser: Browser, server: AppServer) -> None:
+    room = token_hex(4)
     with browser.new_context() as context:
-        first, second = Tab(context, server.url), Tab(context, server.url)
+        first, second = (Tab(context, server.url, room) for _ in range(2))
         # Where the browser keeps who is logged in, the second tab asks for nobody.
-        names = {first.enter("ada"), second.enter("ada-again")}
+        names = set(enter(first, second))
         first.expect_members(*names)
         for tab, text in ((first, "from the first tab"), (second, "from the second tab")):
             tab.send(text)
             for reader in (first, second):
                 expect(reader.messages.get_by_text(text)).to_be_visible()
                 assert not reader.problems
+
+
+def test_a_page_that_is_opened_anew_shows_what_was_said(
+    browser: Browser, server: AppServer
+) -> None:
+    with two_people(browser, server) as (ada, bob):
+        name, _ = enter(ada, bob)
+        ada.send("mine")
+        bob.expect_messages("mine")
+        bob.send("yours")
+        ada.expect_messages("mine", "yours")
+        ada.page.reload()
+        ada.expect_messages("mine", "yours")
+        expect(ada.notices).to_have_count(0)
+        # A guest is somebody else every time.
+        is_same = ada.page.locator("#user").inner_text() == name
+        expect(ada.page.locator(".own .text")).to_have_text(["mine"] if is_same else [])
 
 
 def test_markup_in_a_message_is_shown_as_text(browser: Browser, server: AppServer) -> None:
@@ -106,29 +152,33 @@ def test_the_page_connects_again_after_a_restart(browser: Browser, server: AppSe
 
 
 @pytest.mark.parametrize(
-    ("steps", "file", "old", "new"),
+    ("steps", "fault"),
     [
         (
             exchange,
-            "web/connection.js",
-            'if (message.type !== "pong") this.#onMessage(message);',
-            'if (message.type !== "message") this.#onMessage(message);',
+            (
+                "static/connection.js",
+                "    this.#onMessage(message);",
+                '    if (message.type !== "message") this.#onMessage(message);',
+            ),
         ),
-        (exchange, "web/index.html", "</body>", "<script>document.title = 1;</script></body>"),
-        (exchange, "web/index.html", "</body>", '<p style="color: red">red</p></body>'),
-        (exchange_markup, "web/log.js", "text.textContent = entry", "text.innerHTML = entry"),
-        (outlive_a_restart, "web/connection.js", "() => this.connect());\n", "() => {});\n"),
+        (exchange, ("", "</body>", "<script>document.title = 1;</script></body>")),
+        (exchange, ("", "</body>", '<p style="color: red">red</p></body>')),
+        (exchange_markup, ("static/log.js", "text.textContent = entry", "text.innerHTML = entry")),
+        (
+            outlive_a_restart,
+            ("static/connection.js", "this.#after(delay, () => this.connect());", ""),
+        ),
     ],
     ids=["lost", "inline script", "inline style", "markup", "no reconnection"],
 )
 def test_a_fault_of_the_page_is_found(
-    browser: Browser, tmp_path: Path, steps: Callable[..., None], file: str, old: str, new: str
+    browser: Browser,
+    guests: AppServer,
+    steps: Callable[..., None],
+    fault: tuple[str, str, str],
 ) -> None:
-    project = render(tmp_path / "my-chat", Combination("none", "memory", "html"))
-    text = (project / file).read_text()
-    assert text.count(old) == 1
-    (project / file).write_text(text.replace(old, new))
-    with serving(project) as server, two_people(browser, server, patience=3) as tabs:
-        more = [server] if steps is outlive_a_restart else []
+    with two_people(browser, guests, fault) as tabs:
+        more = [guests] if steps is outlive_a_restart else []
         with pytest.raises(AssertionError):
             steps(*tabs, *more)

@@ -23,7 +23,7 @@ from app.broker import (
     Subscriber,
 )
 from app.connection import Connection
-from app.metrics import GAPS, PUBLICATIONS, PUBLICATIONS_REFUSED, RECOVERIES, ROOMS
+from app.metrics import GAPS, POISON, PUBLICATIONS, PUBLICATIONS_REFUSED, RECOVERIES, ROOMS
 from app.presence import PresenceTracker
 from app.protocol import Error, Join, Joined, Left, Position, Presence, Publish
 from app.room import Body, Past, Room
@@ -286,10 +286,13 @@ class ConnectionManager:
     async def _handle(self, room: Room, event: Event) -> None:
         if not isinstance(event, Publication):
             await self._catch_up(room)  # after an outage
-        elif not room.deliver(event) and not await self._catch_up(room):
-            epoch, offset = event.position.epoch, event.position.offset
-            room.resync(Position(epoch=epoch, offset=offset - 1))
-            room.deliver(event)
+        elif not room.deliver(event):
+            if not await self._catch_up(room):
+                before = Position(epoch=event.position.epoch, offset=event.position.offset - 1)
+                room.resync(before)
+            if not room.deliver(event):
+                POISON.inc()
+                logger.warning("skipped what nobody published", extra={"room": room.name})
 
     async def _catch_up(self, room: Room) -> bool:
         """Fill in what the subscription did not bring; False if history can't be read."""

@@ -81,8 +81,10 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             self.on_change()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.on_change = None
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # which makes it writable: all that waits can go
+        if self.on_change is not None:
+            self.on_change()
+            self.on_change = None
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

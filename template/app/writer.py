@@ -46,12 +46,15 @@ class AsgiWriter:
         self._close_timeout = close_timeout
         self._frames: Frames | None = None
         self._given = asyncio.Event()
+        self._is_closed = False
 
     @property
     def is_writable(self) -> bool:
-        return self._frames is None
+        return self._is_closed or self._frames is None
 
     def write_frames(self, frames: Frames) -> None:
+        if self._is_closed:
+            return
         self._frames = frames
         self._given.set()
 
@@ -80,12 +83,16 @@ class AsgiWriter:
             while True:
                 await self._given.wait()
                 self._given.clear()
-                if self._frames is not None:
-                    for payload in self._frames.payloads:
-                        await self._asgi_send({"type": "websocket.send", "text": payload.decode()})
+                for payload in self._frames.payloads if self._frames is not None else ():
+                    await self._asgi_send({"type": "websocket.send", "text": payload.decode()})
                 self._frames = None
-                if self.on_change is not None:
-                    self.on_change()
+                self._tell_change()
+        self._is_closed = True
+        self._tell_change()
+
+    def _tell_change(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
 
 def prebuilt_writer(websocket: WebSocket) -> FrameWriter | None:

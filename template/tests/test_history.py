@@ -21,6 +21,7 @@ def connect(broker_url: str, room: str) -> Connect:
         await backend.connect()
         try:
             await backend.subscribe(room)
+            await backend.history(room, last=0, after=None, seen=None)  # which waits until it is
             yield backend
         finally:
             await backend.disconnect()
@@ -139,7 +140,6 @@ async def test_a_mere_string_goes_to_who_listens_and_has_no_place(
     connect: Connect, room: str
 ) -> None:
     async with connect() as backend:
-        await remembered(backend, room)  # from now on it listens
         await backend.publish(room, "text")
         event = await backend.next_published()
         assert event.message == "text"
@@ -159,7 +159,6 @@ async def test_channels_are_apart(connect: Connect, room: str) -> None:
 
 async def test_what_was_submitted_first_comes_first(connect: Connect, room: str) -> None:
     async with connect() as backend:
-        await remembered(backend, room)
         answers: list[asyncio.Future[None] | None] = [
             backend.submit(room, Record(f"id {number}", "content", f"message {number}"))
             for number in range(1000)

@@ -340,6 +340,8 @@ def decode(channel: str, data: bytes) -> Event:
     epoch, offset, message = data.decode().split(" ", 2)
     if not epoch and not offset:
         return Event(channel, message)
+    if int(offset) < 1:
+        raise ValueError("offsets begin with 1")
     return Publication(channel, message, Position(epoch=epoch, offset=int(offset)))
 
 

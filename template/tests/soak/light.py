@@ -4,10 +4,9 @@ import asyncio
 import json
 import socket
 from struct import pack
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tests.client import PATIENCE, Credentials
-from tests.server import AppServer
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 """Opcodes (RFC 6455 section 5.2)."""
@@ -55,9 +54,8 @@ class LightClient(asyncio.Protocol):
     # --- What asyncio calls ---------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self.request)
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(self.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():
@@ -106,28 +104,31 @@ class LightClient(asyncio.Protocol):
 
 
 async def open_light(
-    server: AppServer,
+    port: int,
     credentials: Credentials,
     client: AnyClient,
     sock: socket.socket | None = None,
 ) -> AnyClient:
-    """Connect a client, over `sock` if that is given. Raises ConnectionError."""
-    client.request = handshake(server, credentials)
+    """Connect a client to this machine, over `sock` if that is given.
+
+    Raises ConnectionError when the handshake is refused.
+    """
+    client.request = handshake(port, credentials)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(4 * PATIENCE):
         if sock is None:
-            await loop.create_connection(lambda: client, "127.0.0.1", server.port)
+            await loop.create_connection(lambda: client, "127.0.0.1", port)
         else:
-            await loop.sock_connect(sock, ("127.0.0.1", server.port))
+            await loop.sock_connect(sock, ("127.0.0.1", port))
             await loop.create_connection(lambda: client, sock=sock)
         await client.opened
     return client
 
 
-def handshake(server: AppServer, credentials: Credentials) -> bytes:
+def handshake(port: int, credentials: Credentials) -> bytes:
     """The request that opens a socket at `/ws`."""
     headers = {
-        "Host": f"127.0.0.1:{server.port}",
+        "Host": f"127.0.0.1:{port}",
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Version": "13",

@@ -39,6 +39,11 @@ class SoakServer(AppServer):
         kilobytes = re.findall(r"^(?:Rss|Swap): +(\d+) kB", lines, re.MULTILINE)
         return 1024 * sum(map(int, kilobytes))
 
+    async def trim(self) -> None:
+        """Have the process give back the memory that it does not use."""
+        async with httpx.AsyncClient(base_url=self.url) as http:
+            (await http.get("/trim")).raise_for_status()
+
     async def metric(self, name: str) -> float:
         """The value of a metric without labels."""
         async with httpx.AsyncClient(base_url=self.url) as http:

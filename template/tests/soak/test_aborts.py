@@ -105,12 +105,12 @@ async def abort_at(stage: str, server: AppServer, credentials: Credentials, room
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
         if stage in ("connected", "within the request", "before the answer"):
             loop = asyncio.get_running_loop()
-            request = handshake(server, credentials)
+            request = handshake(server.port, credentials)
             sent = {"connected": 0, "within the request": len(request) // 2}.get(stage)
             await loop.sock_connect(sock, ("127.0.0.1", server.port))
             await loop.sock_sendall(sock, request[:sent])
         else:
-            client = await open_light(server, credentials, Aborter(), sock)
+            client = await open_light(server.port, credentials, Aborter(), sock)
             async with asyncio.timeout(20):
                 await client.reach(stage, room)
             client.abort()

@@ -54,7 +54,7 @@ class Load:
         for server in self.servers:
             credentials = await sign_in(server.url, "alice")
             for room in ROOMS * MEMBERS:
-                member = await open_light(server, credentials, Member(room))
+                member = await open_light(server.port, credentials, Member(room))
                 self.members.append(member)
                 await member.join()
 

@@ -67,6 +67,6 @@ async def open_many(server: AppServer, credentials: Credentials, count: int) -> 
     """Open sockets, a hundred handshakes at a time."""
     clients: list[Idler] = []
     while len(clients) < count:
-        opening = (open_light(server, credentials, Idler()) for _ in range(100))
+        opening = (open_light(server.port, credentials, Idler()) for _ in range(100))
         clients += await asyncio.gather(*opening)
     return clients
