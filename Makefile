@@ -13,7 +13,7 @@ unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench screenshot lint clean
+.PHONY: help demo test soak bench screenshot lint clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,10 @@ demo: ## Generate a project with default answers and serve it (PORT=8000)
 test: ## Prove every combination (ARGS="-k cookie-redis-html" for some)
 	@scripts/setup browser
 	.venv/bin/pytest -n $(WORKERS) --maxprocesses 16 --dist worksteal --durations 10 $(ARGS)
+
+soak: ## Prove the promises under load and faults, for half an hour (ARGS="-k shutdown")
+	@scripts/setup
+	.venv/bin/python -m scripts.soak $(ARGS)
 
 bench: ## Measure the generated application beside its peers (ARGS="--quick" or "--help")
 	@scripts/setup

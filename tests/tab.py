@@ -50,8 +50,14 @@ class Tab:
         self.page.locator("#text").press("Enter")
 
     def wake(self, event: str = "online") -> None:
-        """Tell the page that it may go on, as the browser does."""
-        self.page.evaluate("name => dispatchEvent(new Event(name))", event)
+        """Tell the page what the browser would: that the network is back, say."""
+        self.page.evaluate(
+            "name => document.dispatchEvent(new Event(name, { bubbles: true }))", event
+        )
+
+    def stop_clock(self) -> None:
+        """From here on no timer of the page ends by itself. Its context has a clock installed."""
+        self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + 1)
 
     def expect_connection(self, state: str) -> None:
         connection = self.page.locator("#connection")

@@ -102,9 +102,19 @@ def outlive_a_restart(ada: Tab, bob: Tab, server: AppServer) -> None:
         tab.expect_log("before", MISSED, "written meanwhile", "and now")
 
 
-def test_two_people_exchange_messages(browser: Browser, server: AppServer) -> None:
+def test_two_people_exchange_messages_and_find_them_again(
+    browser: Browser, server: AppServer
+) -> None:
     with two_people(browser, server) as (ada, bob):
         exchange(ada, bob)
+        name = ada.page.locator("#user").inner_text()
+        ada.page.reload()
+        ada.expect_messages("Good morning, Bob", "Good morning, Ada")
+        expect(ada.notices).to_have_count(0)
+        # A guest is somebody else every time.
+        is_same = ada.page.locator("#user").inner_text() == name
+        own = ada.messages.and_(ada.page.locator(".own")).locator(".text")
+        expect(own).to_have_text(["Good morning, Bob"] if is_same else [])
 
 
 def test_two_tabs_of_one_person_exchange_messages(browser: Browser, server: AppServer) -> None:
@@ -119,23 +129,6 @@ def test_two_tabs_of_one_person_exchange_messages(browser: Browser, server: AppS
             for reader in (first, second):
                 expect(reader.messages.get_by_text(text)).to_be_visible()
                 assert not reader.problems
-
-
-def test_a_page_that_is_opened_anew_shows_what_was_said(
-    browser: Browser, server: AppServer
-) -> None:
-    with two_people(browser, server) as (ada, bob):
-        name, _ = enter(ada, bob)
-        ada.send("mine")
-        bob.expect_messages("mine")
-        bob.send("yours")
-        ada.expect_messages("mine", "yours")
-        ada.page.reload()
-        ada.expect_messages("mine", "yours")
-        expect(ada.notices).to_have_count(0)
-        # A guest is somebody else every time.
-        is_same = ada.page.locator("#user").inner_text() == name
-        expect(ada.page.locator(".own .text")).to_have_text(["mine"] if is_same else [])
 
 
 def test_markup_in_a_message_is_shown_as_text(browser: Browser, server: AppServer) -> None:

@@ -55,6 +55,10 @@ class Line:
         self._is_cut = False
         self.is_deaf = False
 
+    def count(self, type: str) -> int:  # noqa: A002
+        """How many messages of this type the server has sent."""
+        return sum(message["type"] == type for message in self.received)
+
     def _connect(self, route: WebSocketRoute) -> None:
         if self._is_cut:
             route.close(code=1006)
@@ -84,6 +88,7 @@ class ScriptedServer:
 
     def __init__(self, context: BrowserContext, patience: float = 5) -> None:
         self.answer_pings = False
+        self.pings = 0
         self._patience = patience
         self._context = context
         self._heard: list[JSON] = []
@@ -99,7 +104,9 @@ class ScriptedServer:
         message = json.loads(frame)
         if message["type"] != "ping":
             self._heard.append(message)
-        elif self.answer_pings:
+            return
+        self.pings += 1
+        if self.answer_pings:
             self.says("pong")
 
     def accept(self, user: str = "ada") -> None:
@@ -134,11 +141,17 @@ class ScriptedServer:
         )
 
     def says_message(
-        self, offset: int, text: str, *, sender: str = "bob", id: str | None = None  # noqa: A002
+        self,
+        offset: int,
+        text: str,
+        *,
+        sender: str = "bob",
+        id: str | None = None,  # noqa: A002
+        room: str = "lobby",
     ) -> None:
         self.says(
             "message",
-            room="lobby",
+            room=room,
             id=id or text,
             offset=offset,
             sender=sender,

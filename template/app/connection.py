@@ -193,7 +193,7 @@ class Connection:
                 transport.write(frames.wire)
             return
         self._outbox.append(Waiting(frames, is_live=True))
-        self._live_messages += len(frames.payloads)
+        self._live_messages += frames.messages
         self._live_bytes += len(frames.wire)
         self._flush()
         most, most_bytes = self._settings.outbox_messages, self._settings.outbox_bytes
@@ -225,7 +225,7 @@ class Connection:
             waiting = self._outbox[written]
             writer.write_frames(waiting.frames)
             if waiting.is_live:
-                self._live_messages -= len(waiting.frames.payloads)
+                self._live_messages -= waiting.frames.messages
                 self._live_bytes -= len(waiting.frames.wire)
             written += 1
         del self._outbox[:written]

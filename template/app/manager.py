@@ -104,6 +104,7 @@ class ConnectionManager:
         self._waiting.setdefault(name, []).append(waiting)
         try:
             async with self._lock(name):
+                await asyncio.sleep(0)  # all who ask in this turn are let in together
                 if waiting in self._waiting.get(name, ()):
                     await self._let_in(name)
         except BaseException:
@@ -140,7 +141,8 @@ class ConnectionManager:
         body = Body(id=request.id, sender=sender, text=request.text, sent_at=datetime.now(UTC))
         record = Record(request.id, f"{sender} {request.text}", body.model_dump_json())
         try:
-            taken = self._backend.submit(channel_of(request.room), record)
+            seen = self._rooms[request.room].position
+            taken = self._backend.submit(channel_of(request.room), record, seen)
         except (BrokerUnavailable, IdTaken) as error:
             self._published(connection, request, error)
         else:

@@ -212,10 +212,23 @@ _server_message: TypeAdapter[ServerMessage] = TypeAdapter(ServerMessage)
 class Frames(NamedTuple):
     """Messages as they go to any number of clients, encoded once."""
 
-    payloads: tuple[bytes, ...]
-    """The JSON of each message."""
     wire: bytes
-    """All of them as WebSocket frames (RFC 6455 section 5.2), one after the other."""
+    """WebSocket frames (RFC 6455 section 5.2), one after the other."""
+    messages: int
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The JSON of each message."""
+        payloads = []
+        start = 0
+        while start < len(self.wire):
+            length, begin = self.wire[start + 1], start + 2
+            if length >= 126:
+                begin += 2 if length == 126 else 8
+                length = int.from_bytes(self.wire[start + 2 : begin], "big")
+            start = begin + length
+            payloads.append(self.wire[begin:start])
+        return payloads
 
 
 def encode(message: ServerMessage) -> Frames:
@@ -228,12 +241,11 @@ def encode(message: ServerMessage) -> Frames:
         header = pack("!BBH", TEXT_FRAME, 126, size)
     else:
         header = pack("!BBQ", TEXT_FRAME, 127, size)
-    return Frames((payload,), header + payload)
+    return Frames(header + payload, 1)
 
 
 def join_frames(parts: Sequence[Frames]) -> Frames:
     """Several frames as one piece, which a socket takes in one write."""
     if len(parts) == 1:
         return parts[0]
-    payloads = tuple(payload for part in parts for payload in part.payloads)
-    return Frames(payloads, b"".join([part.wire for part in parts]))
+    return Frames(b"".join([part.wire for part in parts]), sum(part.messages for part in parts))

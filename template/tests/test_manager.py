@@ -2,24 +2,25 @@
 
 import asyncio
 import json
+import random
+from collections import Counter
+from collections.abc import MutableMapping
 from typing import Any
-
-from fastapi import WebSocketDisconnect
 
 from app.auth.identity import User
 from app.broker import History
 from app.broker.memory import MemoryBackend
 from app.connection import Connection
 from app.manager import ConnectionManager
-from app.protocol import Join, Pong, Position
+from app.protocol import Join, Pong, Position, Publish
 from app.settings import Settings
+from tests.client import until
 
 
 class FakeSocket:
     """A socket without a network: what comes in is in `received`, what went out in `sent`."""
 
     def __init__(self) -> None:
-        self.scope: dict[str, Any] = {"extensions": {}}
         self.received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
         self.gone = False
@@ -27,10 +28,10 @@ class FakeSocket:
     async def receive(self) -> dict[str, Any]:
         return await self.received.get()
 
-    async def send_text(self, text: str) -> None:
+    async def send(self, event: MutableMapping[str, Any]) -> None:
         if self.gone:
-            raise WebSocketDisconnect(1006)
-        self.sent.append(json.loads(text))
+            raise OSError("the peer is gone")
+        self.sent.append(json.loads(event["text"]))
 
 
 class SlowBroker(MemoryBackend):
@@ -39,6 +40,14 @@ class SlowBroker(MemoryBackend):
     def __init__(self) -> None:
         super().__init__("memory://", 1000, 3600)
         self.log: list[str] = []
+
+    @property
+    def subscribed(self) -> set[str]:
+        """The channels that are subscribed, none of them twice."""
+        channels = Counter(line[1:] for line in self.log if line.startswith("+"))
+        channels.subtract(line[1:] for line in self.log if line.startswith("-"))
+        assert set(channels.values()) <= {0, 1}
+        return {channel for channel, count in channels.items() if count}
 
     async def subscribe(self, channel: str) -> None:
         await super().subscribe(channel)
@@ -55,14 +64,14 @@ class SlowBroker(MemoryBackend):
         return await super().history(channel, last=last, after=after, seen=seen)
 
 
-def connection(socket: FakeSocket, name: str = "alice") -> Connection:
-    return Connection(socket, User(name=name), Settings())  # type: ignore[arg-type]
+def connection(name: str = "alice") -> Connection:
+    return Connection(User(name=name), Settings(messages_per_second=0))
 
 
 async def test_a_room_has_one_subscription_which_ends_with_its_last_member() -> None:
     broker = SlowBroker()
     manager = ConnectionManager(broker, Settings())
-    members = [connection(FakeSocket()) for _ in range(3)]
+    members = [connection() for _ in range(3)]
     join = Join(type="join", room="room")
     async with manager.running():
         await asyncio.gather(*(manager.join(member, join) for member in members))
@@ -74,7 +83,7 @@ async def test_a_room_has_one_subscription_which_ends_with_its_last_member() -> 
 async def test_who_is_closed_while_leaving_leaves_every_room() -> None:
     socket = FakeSocket()
     manager = ConnectionManager(SlowBroker(), Settings())
-    alice = connection(socket)
+    alice = connection()
 
     async def handle(_: object) -> None:
         alice.send(Pong())  # which fails, and ends the writer
@@ -90,6 +99,71 @@ async def test_who_is_closed_while_leaving_leaves_every_room() -> None:
             {"type": "websocket.disconnect"},
         ):
             socket.received.put_nowait(event)
-        await alice.serve(handle)
+        await alice.serve(socket.receive, socket.send, handle)
         await manager.disconnect(alice)
     assert not alice.rooms
+
+
+class Member:
+    """A user who comes to a room and goes, twice, and publishes there."""
+
+    def __init__(self, manager: ConnectionManager, number: int) -> None:
+        self._manager = manager
+        self._random = random.Random(number)  # noqa: S311
+        self._socket = FakeSocket()
+        self.room = f"room-{number % 5}"
+        self.connection = connection(f"user {number}")
+
+    async def come_and_go(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve())
+            for number in range(2):
+                await self._manager.join(self.connection, Join(type="join", room=self.room))
+                for _ in range(self._random.randrange(20)):
+                    await asyncio.sleep(0)
+                await self._publish(f"{id(self)} {number}")
+                if self._random.random() < 0.8:
+                    await self._manager.leave(self.connection, self.room)
+            self._socket.received.put_nowait({"type": "websocket.disconnect"})
+
+    async def _serve(self) -> None:
+        async def handle(_: object) -> None:
+            """Nothing comes in but the end."""
+
+        await self.connection.serve(self._socket.receive, self._socket.send, handle)
+
+    async def _publish(self, name: str) -> None:
+        publish = Publish(type="publish", room=self.room, id=name, text="hello")
+        await self._manager.publish(self.connection, publish)
+        await until(lambda: any(frame.get("id") == name for frame in self._socket.sent))
+
+    def check(self) -> None:
+        """See that nothing is missing from the first message of the past, if any, on."""
+        before: int | None = None
+        joined_at = 0
+        for frame in self._socket.sent:
+            if frame["type"] == "joined":
+                joined_at, before = frame["offset"], None
+            elif frame["type"] == "message":
+                if before is None:
+                    assert frame["offset"] <= joined_at + 1
+                else:
+                    assert frame["offset"] == before + 1
+                before = frame["offset"]
+
+
+async def test_five_hundred_come_and_go_while_others_publish() -> None:
+    broker = SlowBroker()
+    manager = ConnectionManager(broker, Settings())
+    async with manager.running():
+        members = [Member(manager, number) for number in range(500)]
+        async with asyncio.TaskGroup() as tasks:
+            for member in members:
+                tasks.create_task(member.come_and_go())
+        inside = {member.room for member in members if member.connection.rooms}
+        assert inside
+        assert broker.subscribed == {"presence", *(f"room:{room}" for room in inside)}
+        for member in members:
+            member.check()
+            await manager.disconnect(member.connection)
+        assert broker.subscribed == {"presence"}

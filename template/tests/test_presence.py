@@ -11,7 +11,7 @@ from broadcaster import Broadcast
 from app.broker import BrokerUnavailable, Record
 from app.broker.memory import MemoryBackend
 from app.presence import PresenceTracker
-from app.protocol import Presence
+from app.protocol import Position, Presence
 from tests.auth import sign_in
 from tests.client import open_client, until
 from tests.server import AppServer
@@ -34,10 +34,10 @@ class FlakyBackend(MemoryBackend):
 
     is_away = False
 
-    async def publish(self, channel: str, message: str | Record) -> None:
+    def submit(self, channel: str, message: str | Record, seen: Position | None = None) -> None:
         if self.is_away:
             raise BrokerUnavailable
-        await super().publish(channel, message)
+        super().submit(channel, message, seen)
 
 
 class Workers:

@@ -315,3 +315,20 @@ async def test_who_asks_for_the_past_and_does_not_read_is_given_it_once(
                 assert (await bob.expect("joined"))["recovered"] is True
                 first, *_, last = await bob.messages(990)
                 assert (first["offset"], last["offset"]) == (1, 990)
+
+
+async def test_who_vanishes_while_the_past_is_on_its_way_leaves(
+    start_server: StartServer, broker_url: str, room: str
+) -> None:
+    server = await start_server(BROKER_URL=broker_url, PING_INTERVAL=1, PING_TIMEOUT=1)
+    async with member(server, room) as alice:
+        beginning = beginning_of(alice.seen[-1])
+        await publish_many(alice, room, 1000, "x" * 4096)
+        async with open_stalling_client(server, await sign_in(server.url, "bob")) as bob:
+            name = (await bob.expect("welcome"))["user"]
+            position = {key: beginning[key] for key in ("epoch", "offset")}
+            for _ in range(2):
+                await bob.send(type="join", room=room, since=position)
+            await alice.expect("presence", user=name, event="join")
+            bob.socket.transport.abort()
+            await alice.expect("presence", user=name, event="leave")

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 

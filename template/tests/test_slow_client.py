@@ -77,6 +77,14 @@ async def next_message(client: Client, number: int, user: str) -> bool:
             return gone
 
 
+async def fill_outbox(sender: Client, room: str) -> None:
+    """Publish more than what lies between a server and a client that does not read."""
+    for _ in range(2000):
+        await sender.publish(room, TEXT)
+    for _ in range(2000):
+        await sender.expect("message")
+
+
 async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
     async with too_slow_client(server) as slow:
         # Whoever reads on finds what was on its way, and then why it ended.

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.settings import Settings
 from tests.server import PROJECT, AppServer
 
 WEB = PROJECT / "web"
@@ -16,6 +17,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+CONSTANT = re.compile(r"^const (\w+) = ([\d_]+);", re.MULTILINE)
 IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+["']([^"']+)["']""", re.MULTILINE)
 
 
@@ -136,3 +138,10 @@ async def test_nothing_outside_the_web_folder_is_served(server: AppServer, path:
     async with httpx.AsyncClient() as http:
         response = await http.get(url)
     assert response.status_code == 404
+
+
+def test_page_sends_less_than_the_server_takes() -> None:
+    constants = dict(CONSTANT.findall((WEB / "pace.js").read_text(encoding="utf-8")))
+    taken = Settings.model_fields["messages_per_second"].default
+    assert int(constants["RATE"]) < taken
+    assert int(constants["BURST"]) < 2 * taken

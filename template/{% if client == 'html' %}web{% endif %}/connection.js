@@ -12,9 +12,8 @@ const STABLE = 10_000;
 const OFFLINE = "This device is offline.";
 const UNREACHABLE = "The server can't be reached.";
 const REFUSED =
-  "The server answers, but does not accept the connection. It may be starting or full, " +
-  "you may have too many connections open, or it does not expect pages from this address " +
-  "(ALLOWED_ORIGINS).";
+  "The server does not accept the connection: it is starting or full, you have too many " +
+  "open, or its ALLOWED_ORIGINS do not name this address.";
 
 /**
  * One socket at a time, for as long as the page lives.

@@ -45,7 +45,7 @@ export class Pace {
     clearTimeout(this.#timer);
     this.#tokens = 0;
     this.#filledAt = performance.now() + duration;
-    this.#runAfter(duration + 1000 / RATE);
+    this.#runAfter(duration + Math.ceil(1000 / RATE));
   }
 
   #run() {
@@ -59,7 +59,7 @@ export class Pace {
       this.#tokens -= 1;
       this.#send(message);
     }
-    this.#runAfter(((1 - this.#tokens) * 1000) / RATE);
+    this.#runAfter(Math.ceil(((1 - this.#tokens) * 1000) / RATE));
   }
 
   #runAfter(duration) {

@@ -10,8 +10,11 @@ from broadcaster import BroadcastBackend, Event
 
 from app.protocol import Position
 
-PUBLISH_DEADLINE = 1.0
-"""Seconds after which a publish that the broker did not take is an error."""
+PUBLISH_DEADLINE = 0.8
+"""Seconds after which a publish that the broker did not take is an error.
+
+The publisher is to know within a second.
+"""
 
 
 class BrokerUnavailable(Exception):
@@ -97,18 +100,23 @@ class Backend(BroadcastBackend):
     def alive(self) -> bool:
         """Whether messages are known to travel through the broker at present."""
 
-    async def publish(self, channel: str, message: str | Record) -> None:
+    async def publish(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> None:
         """Publish. A record that its channel remembers already is not published again.
 
         Raises `IdTaken` when it remembers another one under the same id, and
-        `BrokerUnavailable` when it did not take the message in time.
+        `BrokerUnavailable` when it did not take the message in time. `seen` is as with
+        `history`.
         """
-        taken = self.submit(channel, message)
+        taken = self.submit(channel, message, seen)
         if taken is not None:
             await taken
 
     @abstractmethod
-    def submit(self, channel: str, message: str | Record) -> asyncio.Future[None] | None:
+    def submit(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> asyncio.Future[None] | None:
         """Publish, after what was submitted before, without waiting for the broker.
 
         The answer is None when the broker has taken the message already. Raises what
@@ -122,8 +130,8 @@ class Backend(BroadcastBackend):
         """Wait until `channel` is subscribed, and return what it remembers.
 
         These are the `last` publications and all `after` an offset. Every publication
-        after the answer's position is sure to be heard. `seen` is what this worker saw:
-        a broker that does not know of it any more begins a new epoch.
+        after the answer's position is sure to be heard. `seen` is the last position that
+        this worker saw: a broker that does not know of it any more begins a new epoch.
         Raises `BrokerUnavailable` when there is no answer within `PUBLISH_DEADLINE`.
         """
 

@@ -90,7 +90,12 @@ class MemoryBackend(Backend):
         publications = [remembered.publication for remembered in known.history]
         return History(known.position, publications[skipped:])
 
-    def submit(self, channel: str, message: str | Record) -> None:
+    def submit(
+        self,
+        channel: str,
+        message: str | Record,
+        seen: Position | None = None,  # noqa: ARG002 - what was seen here is known here
+    ) -> None:
         if self._published.full():
             raise BrokerUnavailable("too many publications wait to be distributed")
         if isinstance(message, str):

@@ -91,6 +91,7 @@ class RedisBackend(Backend):
         # Publish/subscribe ignores the database number, so the names carry it.
         database = pool.connection_kwargs.get("db", 0)
         self._prefix = f"{PROJECT_NAME}:{database}:"
+        self._canary_due = asyncio.Event()
         self._canary_channel = f"canary:{secrets.token_hex(8)}"
         self._published: asyncio.Queue[Event] = asyncio.Queue(QUEUE_SIZE)
         self._wanted: dict[str, asyncio.Event] = {}  # channel -> Redis confirmed it
@@ -138,7 +139,9 @@ class RedisBackend(Backend):
         self._interrupted.discard(channel)
         await self._send("UNSUBSCRIBE", channel)
 
-    def submit(self, channel: str, message: str | Record) -> asyncio.Future[None]:
+    def submit(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> asyncio.Future[None]:
         self._refuse_in_an_outage()
         name = self._prefix + channel
         if isinstance(message, str):
@@ -146,7 +149,9 @@ class RedisBackend(Backend):
         else:
             payload = message.message.encode()
             answer = self._writes.submit(
-                *self._command(self._publish, channel, name, message.id, message.digest, payload)
+                *self._command(
+                    self._publish, channel, seen, name, message.id, message.digest, payload
+                )
             )
         taken = asyncio.get_running_loop().create_future()
         answer.add_done_callback(partial(self._taken, message, taken))
@@ -173,19 +178,15 @@ class RedisBackend(Backend):
     async def history(
         self, channel: str, *, last: int, after: int | None, seen: Position | None
     ) -> History:
-        seen_epoch, seen_offset = (seen.epoch, seen.offset) if seen is not None else ("", "")
         command = self._command(
-            self._history,
-            channel,
-            last,
-            math.inf if after is None else after,
-            seen_epoch,
-            seen_offset,
+            self._history, channel, seen, last, math.inf if after is None else after
         )
-        self._refuse_in_an_outage()
+        confirmed = self._wanted[channel]
+        if not confirmed.is_set():
+            self._refuse_in_an_outage()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
-                await self._wanted[channel].wait()
+                await confirmed.wait()
                 epoch, offset, *messages = await self._reads.submit(*command)
         except Outage as error:
             raise self._unavailable("answer", error) from error
@@ -204,7 +205,9 @@ class RedisBackend(Backend):
     async def next_published(self) -> Event:
         return await self._published.get()
 
-    def _command(self, script: Script, channel: str, *arguments: Argument) -> list[Argument]:
+    def _command(
+        self, script: Script, channel: str, seen: Position | None, *arguments: Argument
+    ) -> list[Argument]:
         """What runs a script on the keys of a channel."""
         keys = [f"{self._prefix}{kind}:{channel}" for kind in ("position", "history", "ids")]
         return [
@@ -216,6 +219,8 @@ class RedisBackend(Backend):
             POSITION_SECONDS,
             self.history_size,
             math.ceil(self.history_seconds),
+            seen.epoch if seen is not None else "",
+            seen.offset if seen is not None else 0,
             *arguments,
         ]
 
@@ -294,7 +299,9 @@ class RedisBackend(Backend):
     async def _receive(self, message: dict[str, Any]) -> bool:
         """Take what Redis sent; whether it was the canary."""
         channel = message["channel"].decode().removeprefix(self._prefix)
-        if message["type"] == "subscribe":
+        if message["type"] == "subscribe" and channel == self._canary_channel:
+            self._canary_due.set()
+        elif message["type"] == "subscribe":
             await self._confirm(channel)
         elif message["type"] == "message" and channel == self._canary_channel:
             if self._heard_at is None:
@@ -325,11 +332,14 @@ class RedisBackend(Backend):
                 await self._published.put(Resubscribed(channel))
 
     async def _send_canaries(self) -> None:
-        """Publish what `alive` waits to hear."""
+        """Publish what `alive` waits to hear, and at once when it can be heard."""
         while True:
             with contextlib.suppress(*Outage):  # silence is what tells
                 await self._writes.submit("PUBLISH", self._prefix + self._canary_channel, b"")
-            await asyncio.sleep(CANARY_INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CANARY_INTERVAL):
+                    await self._canary_due.wait()
+            self._canary_due.clear()
 
 
 def decode(channel: str, data: bytes) -> Event:

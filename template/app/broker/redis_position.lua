@@ -6,6 +6,8 @@
 -- ARGV[2]  seconds to remember the position after its last use
 -- ARGV[3]  records to remember
 -- ARGV[4]  seconds to remember a record
+-- ARGV[5]  epoch and
+-- ARGV[6]  offset that the worker saw last
 
 local function begin_epoch()
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', 0)
@@ -30,8 +32,13 @@ local function position()
     end
     redis.call('HSET', KEYS[1], 'run', run)
   end
+  local epoch, offset = known[2], tonumber(known[3])
+  if ARGV[5] == epoch and tonumber(ARGV[6]) > offset then
+    begin_epoch()
+    epoch, offset = ARGV[1], 0
+  end
   redis.call('EXPIRE', KEYS[1], ARGV[2])
-  return known[2], tonumber(known[3])
+  return epoch, offset
 end
 
 local function oldest_time()

@@ -1,8 +1,8 @@
 -- Gives a record its place in the channel, remembers and publishes it, as one step.
--- ARGV[5]  channel to publish to
--- ARGV[6]  id of the record
--- ARGV[7]  digest of its content
--- ARGV[8]  message
+-- ARGV[7]  channel to publish to
+-- ARGV[8]  id of the record
+-- ARGV[9]  digest of its content
+-- ARGV[10]  message
 -- Answers 1 if the channel remembers another record of that id, else 0.
 
 local epoch, offset = position()
@@ -21,18 +21,18 @@ local function forget(size, since)
 end
 
 forget(size, oldest_time())
-local taken = redis.call('HGET', KEYS[3], ARGV[6])
+local taken = redis.call('HGET', KEYS[3], ARGV[8])
 if taken then
-  return taken == ARGV[7] and 0 or 1
+  return taken == ARGV[9] and 0 or 1
 end
 
 offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
 if size > 0 then
   forget(size - 1, 0)
-  redis.call('XADD', KEYS[2], '*', 'id', ARGV[6], 'message', ARGV[8])
-  redis.call('HSET', KEYS[3], ARGV[6], ARGV[7])
+  redis.call('XADD', KEYS[2], '*', 'id', ARGV[8], 'message', ARGV[10])
+  redis.call('HSET', KEYS[3], ARGV[8], ARGV[9])
   redis.call('EXPIRE', KEYS[2], ARGV[4])
   redis.call('EXPIRE', KEYS[3], ARGV[4])
 end
-redis.call('PUBLISH', ARGV[5], epoch .. ' ' .. offset .. ' ' .. ARGV[8])
+redis.call('PUBLISH', ARGV[7], epoch .. ' ' .. offset .. ' ' .. ARGV[10])
 return 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import SystemRandom
@@ -53,9 +54,9 @@ class Member(LightClient):
                 self.unexpected.append(payload.decode())
 
     @property
-    def is_answered(self) -> bool:
-        """Whether each of its messages was acknowledged or refused."""
-        return not self._unanswered
+    def unanswered(self) -> list[str]:
+        """Its messages that were neither acknowledged nor refused."""
+        return list(self._unanswered)
 
     async def join(self) -> None:
         self.send(type="join", room=self.room)
@@ -98,3 +99,33 @@ async def publishing(members: Sequence[Member], pause: float) -> AsyncIterator[N
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def settle(members: Sequence[Member]) -> None:
+    """Wait until everything is answered and has come to everybody, if it does."""
+    rooms = {member.room for member in members}
+    give_up_at = time.monotonic() + 2 * PATIENCE
+    while time.monotonic() < give_up_at:
+        heard = {(member.room, len(member.heard)) for member in members}
+        if not any(member.unanswered for member in members) and len(heard) == len(rooms):
+            return
+        await asyncio.sleep(0.05)
+
+
+def verify_room(room: str, members: Sequence[Member]) -> None:
+    """All that the members of a room sent was answered, and came to each, once and in order."""
+    closed = [member.close_code for member in members if member.closed.done()]
+    assert not closed, f"{room}: {len(closed)} sockets closed, with {closed}"
+    strange = [message for member in members for message in member.unexpected]
+    assert not strange, f"{room}: {len(strange)} unexpected messages, first {strange[:3]}"
+    unanswered = [member.unanswered for member in members if member.unanswered]
+    assert not unanswered, f"{room}: without an answer: {unanswered}"
+    acknowledged = set[str]().union(*(member.acknowledged for member in members))
+    for member in members:
+        offsets = [offset for offset, _ in member.heard]
+        ids = [message for _, message in member.heard]
+        missing = acknowledged - set(ids)
+        assert not missing, f"{room}: {len(missing)} of {len(acknowledged)} were lost: {missing}"
+        assert len(set(ids)) == len(ids), f"{room}: {len(ids) - len(set(ids))} came twice"
+        assert offsets == list(range(1, len(offsets) + 1)), f"{room}: not in order: {offsets}"
+        assert member.heard == members[0].heard, f"{room}: members heard different messages"

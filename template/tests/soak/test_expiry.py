@@ -19,7 +19,7 @@ HISTORY_SECONDS = 2
 TEXT = "x" * 2000
 
 
-async def test_expired_history_frees_its_memory(
+async def test_expired_history_is_freed(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     server = await start_server(BROKER_URL=broker_url, HISTORY_SECONDS=HISTORY_SECONDS)

@@ -15,7 +15,7 @@ from tests.broker.redis import RedisServer
 from tests.client import PATIENCE, open_client
 from tests.soak.conftest import Measured, StartSoakServer
 from tests.soak.light import open_light
-from tests.soak.member import CHANCE, Member, publishing
+from tests.soak.member import CHANCE, Member, publishing, settle, verify_room
 from tests.soak.server import SoakServer
 
 pytestmark = pytest.mark.soak
@@ -83,18 +83,6 @@ class Load:
             raise AssertionError(f"subscribed after {patience} s: {subscribed}") from None
         return time.monotonic() - started
 
-    async def settle(self) -> None:
-        """Wait until everything is answered, and everybody heard as much as the others."""
-        try:
-            async with asyncio.timeout(2 * PATIENCE):
-                while not all(member.is_answered for member in self.members) or any(
-                    len({len(member.heard) for member in self.members_of(room)}) > 1
-                    for room in ROOMS
-                ):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            pass  # what is missing is said by `verify`
-
     def members_of(self, room: str) -> list[Member]:
         return [member for member in self.members if member.room == room]
 
@@ -114,12 +102,6 @@ class Load:
     def verify(self, measured: Measured) -> None:
         """No process ended, no socket closed, and each heard the same, once and in order."""
         assert all(server.is_running for server in self.servers), "a worker exited"
-        closed = [member.close_code for member in self.members if member.closed.done()]
-        assert not closed, f"{len(closed)} sockets closed, with {closed}"
-        strange = [message for member in self.members for message in member.unexpected]
-        assert not strange, f"{len(strange)} unexpected messages, first {strange[:3]}"
-        unanswered = sum(not member.is_answered for member in self.members)
-        assert unanswered == 0, f"{unanswered} members have messages without an answer"
         for room in ROOMS:
             verify_room(room, self.members_of(room))
         acknowledged = sum(len(member.acknowledged) for member in self.members)
@@ -150,18 +132,6 @@ def seconds(times: list[float]) -> str:
     return ", ".join(f"{time:.2f}" for time in times)
 
 
-def verify_room(room: str, members: list[Member]) -> None:
-    acknowledged = set[str]().union(*(member.acknowledged for member in members))
-    for member in members:
-        offsets = [offset for offset, _ in member.heard]
-        ids = [message for _, message in member.heard]
-        missing = acknowledged - set(ids)
-        assert not missing, f"{room}: {len(missing)} of {len(acknowledged)} were lost: {missing}"
-        assert len(set(ids)) == len(ids), f"{room}: {len(ids) - len(set(ids))} came twice"
-        assert offsets == list(range(1, len(offsets) + 1)), f"{room}: not in order: {offsets}"
-        assert member.heard == members[0].heard, f"{room}: members heard different messages"
-
-
 @pytest.fixture
 def redis(tmp_path: Path) -> RedisServer:
     """A Redis that has written what it answers."""
@@ -169,8 +139,10 @@ def redis(tmp_path: Path) -> RedisServer:
 
 
 @asynccontextmanager
-async def loaded(redis: RedisServer, start_server: StartSoakServer) -> AsyncIterator[Load]:
-    """Members that publish during the block; afterwards they wait until all is answered."""
+async def loaded(
+    redis: RedisServer, start_server: StartSoakServer, measured: Measured
+) -> AsyncIterator[Load]:
+    """Members that publish during the block; nothing of what they say may be lost."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(redis.running())
         starts = (start_server(BROKER_URL=redis.url, PING_INTERVAL=5) for _ in range(2))
@@ -181,7 +153,8 @@ async def loaded(redis: RedisServer, start_server: StartSoakServer) -> AsyncIter
         async with asyncio.timeout(300):
             async with publishing(load.members, PAUSE):
                 yield load
-            await load.settle()
+            await settle(load.members)
+            load.verify(measured)
             await load.verify_history()
 
 
@@ -190,7 +163,7 @@ async def test_killed_redis_loses_nothing(
 ) -> None:
     clock = asyncio.get_running_loop().time
     not_ready, ready, subscribed = [], [], []
-    async with loaded(redis, start_server) as load:
+    async with loaded(redis, start_server, measured) as load:
         for _ in range(KILLS):
             await asyncio.sleep(CHANCE.uniform(1, 4))
             redis.kill()
@@ -205,7 +178,6 @@ async def test_killed_redis_loses_nothing(
             ready.append(back[0])
             subscribed.append(back[1])
         await asyncio.sleep(2)
-    load.verify(measured)
     load.verify_times(measured, not_ready, ready, subscribed)
 
 
@@ -214,7 +186,7 @@ async def test_silent_redis_loses_nothing(
 ) -> None:
     clock = asyncio.get_running_loop().time
     not_ready, ready, subscribed = [], [], []
-    async with loaded(redis, start_server) as load:
+    async with loaded(redis, start_server, measured) as load:
         for _ in range(PAUSES):
             await asyncio.sleep(CHANCE.uniform(1, 4))
             redis.pause()
@@ -229,7 +201,6 @@ async def test_silent_redis_loses_nothing(
             ready.append(back[0])
             subscribed.append(back[1])
         await asyncio.sleep(2)
-    load.verify(measured)
     load.verify_times(measured, not_ready, ready, subscribed)
 
 
@@ -238,11 +209,10 @@ async def test_cut_connections_lose_nothing(
     start_server: StartSoakServer, redis: RedisServer, measured: Measured, kind: str
 ) -> None:
     cut = 0
-    async with loaded(redis, start_server) as load, Redis.from_url(redis.url) as client:
+    async with loaded(redis, start_server, measured), Redis.from_url(redis.url) as client:
         for _ in range(CUTS):
             await asyncio.sleep(CHANCE.uniform(0.1, 1))
             cut += await client.client_kill_filter(_type=kind)
         await asyncio.sleep(2)
-    load.verify(measured)
     measured("connections cut", cut)
     assert cut >= CUTS, f"only {cut} connections were there to be cut in {CUTS} times"

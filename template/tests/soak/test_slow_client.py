@@ -9,7 +9,9 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import pytest
 
@@ -23,13 +25,17 @@ from tests.soak.server import SoakServer, cores
 pytestmark = pytest.mark.soak
 
 CLIENTS = 1000
-ROUNDS = 12
-"""Of each kind, in turn."""
+ROUNDS = 6
+"""Of each kind, in turn: those that count, which are the quietest."""
+MOST_ROUNDS = 25
+"""Of each kind, where other processes disturb many."""
 MESSAGES = 200
 """In a round."""
 INTERVAL = 0.02
 """Seconds between two messages."""
 TEXT = "x" * 2000
+QUIET = 0.05
+"""The share of a round for which its processes may have waited for others."""
 OUTBOX_BYTES = 64 * 1024
 """So little that the stalled client is closed within a round."""
 
@@ -52,6 +58,15 @@ class Reader(LightClient):
             self.joined.set_result(None)
 
 
+class Round(NamedTuple):
+    """What a round was like."""
+
+    disturbance: float
+    """The share of it for which the server and its clients waited for other processes."""
+    p99: float
+    """Milliseconds that all but 1 % of the deliveries took at most."""
+
+
 async def test_the_others_do_not_notice(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
@@ -59,31 +74,36 @@ async def test_the_others_do_not_notice(
     server = await start_server(BROKER_URL=broker_url, OUTBOX_BYTES=OUTBOX_BYTES, HISTORY_SIZE=10)
     os.sched_setaffinity(server.pid, for_server)
     credentials = await sign_in(server.url, "alice")
-    without, stalled, memory = [], [], []
+    without: list[Round] = []
+    stalled: list[Round] = []
+    memory = []
     async with (
-        asyncio.timeout(280),
+        asyncio.timeout(400),
         running_on(for_clients),
         listening(server, credentials, room, CLIENTS - 2) as listeners,
         member(server, credentials, room) as publisher,
     ):
-        await hear_round(listeners, publisher, room)  # a warm-up
-        for _ in range(ROUNDS):
+        pids = (server.pid, listeners.pid)
+        await hear_round(listeners, publisher, room, pids)  # a warm-up
+        while len(without) < MOST_ROUNDS and not (are_quiet(without) and are_quiet(stalled)):
             async with member(server, credentials, room):
-                without.append(await hear_round(listeners, publisher, room))
+                without.append(await hear_round(listeners, publisher, room, pids))
             memory.append(server.memory())
             async with stalling_member(server, credentials, room) as slow:
-                stalled.append(await hear_round(listeners, publisher, room))
+                stalled.append(await hear_round(listeners, publisher, room, pids))
                 await read_until_closed(slow)
-    measured("p99 in ms without", [round(p99, 1) for p99 in without])
-    measured("p99 in ms with one stalled", [round(p99, 1) for p99 in stalled])
+    measured("p99 in ms without", in_words(without))
+    measured("p99 in ms with one stalled", in_words(stalled))
     ratio = quiet_median(stalled) / quiet_median(without)
-    measured("ratio of the medians", ratio)
+    measured("ratio of the medians of the quietest", ratio)
     measured("MB of memory after each pair", [round(size / 1e6, 1) for size in memory])
-    assert ratio <= 1.1, f"p99 is {ratio:.2f} of that without: {stalled} and {without} ms"
+    assert ratio <= 1.1, (
+        f"p99 is {ratio:.2f} of that without: {in_words(stalled)} and {in_words(without)}"
+    )
     assert memory[-1] <= 1.05 * memory[0], f"memory grew: {memory}"
 
 
-async def test_memory_of_a_slow_client_is_freed(
+async def test_outbox_of_a_slow_client_is_freed(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     server = await start_server(
@@ -110,9 +130,19 @@ async def test_memory_of_a_slow_client_is_freed(
     assert after <= 1.05 * before, f"the memory did not return to its level: {sizes} MB"
 
 
-def quiet_median(rounds: list[float]) -> float:
-    """The median of the quieter half: what else the machine does only ever adds."""
-    return median(sorted(rounds)[: len(rounds) // 2])
+def are_quiet(rounds: list[Round]) -> bool:
+    """Whether there are enough rounds that other processes left alone."""
+    return sum(a_round.disturbance <= QUIET for a_round in rounds) >= ROUNDS
+
+
+def quiet_median(rounds: list[Round]) -> float:
+    """The median of the rounds that other processes disturbed least, in milliseconds."""
+    return median(a_round.p99 for a_round in sorted(rounds)[:ROUNDS])
+
+
+def in_words(rounds: list[Round]) -> str:
+    """From the quietest on, with the share of the time that was lost to other processes."""
+    return ", ".join(f"{r.p99:.1f} ({100 * r.disturbance:.0f} %)" for r in sorted(rounds))
 
 
 @asynccontextmanager
@@ -194,9 +224,12 @@ async def read_until_closed(slow: Reader) -> None:
     assert slow.close_code == 1013, f"closed with {slow.close_code} after {slow.count} messages"
 
 
-async def hear_round(listeners: Process, publisher: Reader, room: str) -> float:
-    """Publish a round of messages; milliseconds of the others' 99th percentile."""
+async def hear_round(
+    listeners: Process, publisher: Reader, room: str, pids: tuple[int, int]
+) -> Round:
+    """Publish a round of messages, and ask how the others heard them."""
     loop = asyncio.get_running_loop()
+    waited = sum(map(seconds_waited, pids))
     heard = asyncio.create_task(ask(listeners, str(MESSAGES)))
     due = loop.time()
     for _ in range(MESSAGES):
@@ -204,7 +237,14 @@ async def hear_round(listeners: Process, publisher: Reader, room: str) -> float:
         publisher.send(type="publish", room=room, id=str(sent_at), text=f"{sent_at:020} {TEXT}")
         due += INTERVAL
         await asyncio.sleep(due - loop.time())
-    return float(await heard)
+    p99 = float(await heard)
+    waited = sum(map(seconds_waited, pids)) - waited
+    return Round(waited / (MESSAGES * INTERVAL), p99)
+
+
+def seconds_waited(pid: int) -> float:
+    """For how long a process could have run, but another had its core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 async def flood(publisher: Reader, room: str, messages: int) -> None:

@@ -1,0 +1,58 @@
+"""Run the long tests of generated projects, one project for each broker.
+
+Arguments go on to pytest. What was measured stands at the end of each project's run.
+"""
+
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from tests.gates.suite import environment
+from tests.template import Combination, choices, render, take_snapshot
+
+
+def main() -> None:
+    """Ends with an error when a test fails, or is skipped, or there is none."""
+    verdicts = {}
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        take_snapshot(folder / "template")
+        for broker in reversed(choices("broker")):  # what needs no server comes first
+            combination = Combination("none", broker, "none")
+            say(f"{combination}:")
+            project = render(folder / broker / "my-chat", combination, template=folder / "template")
+            verdicts[combination] = soak(project, broker, folder / f"{broker}.xml")
+    for combination, (verdict, _) in verdicts.items():
+        say(f"{combination}: {verdict}")
+    if not all(is_good for _, is_good in verdicts.values()):
+        sys.exit("The soak failed.")
+
+
+def soak(project: Path, broker: str, report: Path) -> tuple[str, bool]:
+    """Run the soak of a project; the answer is a verdict in words, and whether it is good."""
+    command = [sys.executable, "-m", "pytest", "-m", "soak", "--verbose"]
+    command += ["-p", "no:cacheprovider", f"--basetemp={report.with_suffix('.files')}"]
+    command += [f"--junitxml={report}"]
+    if broker != "memory":  # every project has that broker too, and once is enough
+        command += ["-k", "not memory"]
+    status = subprocess.run(
+        [*command, *sys.argv[1:]], cwd=project, env=environment(), check=False
+    ).returncode
+    if not report.exists():
+        return f"pytest ended with exit code {status}", False
+    # The report is pytest's own.
+    cases = list(ET.parse(report).iter("testcase"))  # noqa: S314
+    bad = sum(any(problem.tag != "properties" for problem in case) for case in cases)
+    minutes = sum(float(case.get("time", 0)) for case in cases) / 60
+    verdict = f"{len(cases) - bad} of {len(cases)} passed in {minutes:.1f} minutes"
+    return verdict, bool(cases) and not bad and status == 0
+
+
+def say(sentence: str) -> None:
+    print(f"\n{sentence}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
