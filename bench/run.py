@@ -36,9 +36,11 @@ def main() -> None:
     load_average = os.getloadavg()[0]
     bench = prepare(options)
     rounds = options.rounds or (1 if options.quick else 3)
-    runs = measure_all(bench, options.only, options.scenarios, rounds)
-    results = {"facts": collect_facts(bench, rounds, load_average), "runs": runs}
-    (CACHE / "last.json").write_text(json.dumps(results))
+    results = {"facts": collect_facts(bench, rounds, load_average), "runs": []}
+    try:
+        measure_all(bench, options.only, options.scenarios, rounds, results["runs"])
+    finally:  # what was measured before an interrupt may be of use
+        (CACHE / "last.json").write_text(json.dumps(results))
     print(describe(results))
     if options.is_complete or options.publish:
         publish(results)
@@ -120,13 +122,18 @@ def render_app(project: Path) -> Path:
 
 
 def measure_all(
-    bench: Bench, systems: tuple[System, ...], scenarios: tuple[Scenario, ...], rounds: int
-) -> list[Result]:
+    bench: Bench,
+    systems: tuple[System, ...],
+    scenarios: tuple[Scenario, ...],
+    rounds: int,
+    runs: list[Result],
+) -> None:
     """A system that fails is tried again in the next round, and its reason is kept."""
-    runs: list[Result] = []
     for number in range(1, rounds + 1):
         for scenario in scenarios:
             for system in systems:
+                if number > 1 and (system.once or scenario.once):
+                    continue
                 run: Result = {"round": number, "scenario": scenario.name, "system": system.name}
                 try:
                     run |= measure(bench, system, scenario)
@@ -134,7 +141,6 @@ def measure_all(
                     run["failed"] = str(failure)
                 runs.append(run)
                 say(f"round {number}/{rounds}  {scenario.name:10} {system.name:18} {summary(run)}")
-    return runs
 
 
 def summary(run: Result) -> str:

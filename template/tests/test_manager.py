@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
 
+from broadcaster import Event
+
 from app.auth.identity import User
-from app.broker import History
+from app.broker import History, Publication
 from app.broker.memory import MemoryBackend
 from app.connection import Connection
 from app.manager import ConnectionManager
@@ -102,6 +104,42 @@ async def test_who_is_closed_while_leaving_leaves_every_room() -> None:
         await alice.serve(socket.receive, socket.send, handle)
         await manager.disconnect(alice)
     assert not alice.rooms
+
+
+class DeafBroker(MemoryBackend):
+    """Takes every message, and drops those of rooms while it is deaf."""
+
+    is_deaf = False
+
+    async def next_published(self) -> Event:
+        event = await super().next_published()
+        while self.is_deaf and isinstance(event, Publication):
+            event = await super().next_published()
+        return event
+
+
+async def test_whoever_joins_after_an_outage_lets_the_members_have_what_they_missed() -> None:
+    broker = DeafBroker("memory://", 1000, 3600)
+    manager = ConnectionManager(broker, Settings())
+    socket, alice, bob = FakeSocket(), connection("alice"), connection("bob")
+    join = Join(type="join", room="room")
+
+    async def handle(_: object) -> None:
+        """Nothing comes in."""
+
+    async with manager.running(), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(alice.serve(socket.receive, socket.send, handle))
+        await manager.join(alice, join)
+        broker.is_deaf = True
+        for number in range(200):
+            publish = Publish(type="publish", room="room", id=str(number), text="hello")
+            await manager.publish(alice, publish)
+        await manager.join(bob, join)
+        await until(lambda: len(socket.sent) > 200 or socket.sent[-1]["type"] == "resync")
+        serving.cancel()
+    assert "resync" not in [frame["type"] for frame in socket.sent]
+    offsets = [frame["offset"] for frame in socket.sent if frame["type"] == "message"]
+    assert offsets == list(range(1, 201))
 
 
 class Member:

@@ -191,6 +191,15 @@ async def test_whoever_writes_is_told_when_the_peer_does_not_keep_up() -> None:
         assert await opened.frame() == (Opcode.TEXT, PONG.payloads[0])
 
 
+async def test_whoever_writes_is_told_when_a_peer_that_did_not_keep_up_is_gone() -> None:
+    async with open_socket() as opened:
+        opened.fill()
+        opened.peer.transport.abort()
+        await until(lambda: opened.is_lost)
+        assert opened.changes == [False, True]
+        opened.protocol.write_frames(PONG)  # to nobody
+
+
 # --- The end ----------------------------------------------------------------------
 
 

@@ -13,9 +13,7 @@ from redis import Redis
 from app.broker import Backend
 from app.broker.redis import RedisBackend
 from tests.broker.redis import RedisServer
-from tests.test_model import HISTORY, PROFILE, MemoryMachine, small_numbers
-
-__all__ = ["small_numbers"]
+from tests.test_model import HISTORY, PROFILE, MemoryMachine
 
 
 class RedisMachine(MemoryMachine):
@@ -54,7 +52,6 @@ class RedisMachine(MemoryMachine):
         self.redis.acl_setuser("default", enabled=True, commands=["+subscribe"])
 
 
-@pytest.mark.usefixtures("small_numbers")
 def test_members_on_two_workers_see_the_sequence_of_their_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
