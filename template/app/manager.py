@@ -208,9 +208,11 @@ class ConnectionManager:
         """A room, and what it remembers at this moment."""
         while (room := self._rooms.get(name)) is not None:
             seen = room.position
+            # The room itself may be behind, after an outage.
+            needed = seen.offset if after is None else min(after, seen.offset)
             with room.recording():
                 history = await self._backend.history(
-                    channel_of(name), last=RECENT, after=after, seen=seen
+                    channel_of(name), last=RECENT, after=needed, seen=seen
                 )
                 if room.position.epoch == seen.epoch:
                     room.fill(history)

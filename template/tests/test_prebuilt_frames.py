@@ -38,6 +38,8 @@ class Socket:
         self.send: Send
         self.events: list[str] = []
         self.changes: list[bool] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application: it accepts, and reads to the end."""
@@ -47,6 +49,7 @@ class Socket:
         self.protocol = scope["extensions"][EXTENSION]
         self.protocol.on_change = lambda: self.changes.append(self.protocol.is_writable)
         while not self.events or self.events[-1] != "websocket.disconnect":
+            await self.reads.wait()
             self.events.append((await receive())["type"])
 
     async def frame(self) -> tuple[Opcode, bytes]:
@@ -135,6 +138,7 @@ LARGE = frames_of_size(32_768)
 @pytest.mark.parametrize("size", [125, 126, 127, 65535, 65536, 200_000])
 async def test_frames_arrive_as_they_were_built(size: int) -> None:
     frames = frames_of_size(size)
+    assert frames.wire == Frame(Opcode.TEXT, frames.payloads[0]).serialize(mask=False)
     async with open_socket() as opened:
         opened.protocol.write_frames(frames)
         opened.protocol.raw_transport.write(frames.wire)
@@ -250,10 +254,14 @@ async def test_nothing_is_written_once_the_server_ends() -> None:
 
 async def test_peer_that_answers_the_close_is_not_kept() -> None:
     async with open_socket(ws_ping_timeout=60) as opened:
-        opened.answer(Opcode.TEXT, b"unread")  # so that reading may be paused
+        opened.reads.clear()
+        for _ in range(2):
+            opened.answer(Opcode.TEXT, b"unread")
+        await until(lambda: opened.protocol.read_paused)
         await opened.protocol.close_socket(1000, "")
         opened.answer(*await opened.frame())
         await until(lambda: opened.is_lost)
+        opened.reads.set()
 
 
 @pytest.mark.parametrize("stalled", [False, True])
@@ -279,7 +287,7 @@ async def test_peer_that_answers_no_ping_is_told_and_cut_off() -> None:
         await until(lambda: opened.events == ["websocket.disconnect"])
 
 
-async def test_what_is_no_handshake_is_refused() -> None:
+async def test_what_is_no_handshake_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with open_socket() as opened:
         port = opened.peer.get_extra_info("peername")[1]
         reader, peer = await asyncio.open_connection("127.0.0.1", port)
@@ -288,3 +296,4 @@ async def test_what_is_no_handshake_is_refused() -> None:
         peer.close()
         await peer.wait_closed()
         assert refusal.startswith(b"HTTP/1.1 400 ")
+    assert not caplog.records

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from broadcaster import Event
 from redis.asyncio import Redis
 
 from app.broker import BrokerUnavailable, Publication, Record, Resubscribed
 from app.broker.redis import RedisBackend
 from app.protocol import Position
 from tests.broker.redis import RedisServer
-from tests.client import until
+from tests.client import PATIENCE, until
 
 shared_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
 
@@ -33,9 +34,15 @@ async def subscribe(backend: RedisBackend, channel: str) -> None:
     await backend.history(channel, last=0, after=None, seen=None)
 
 
+async def next_event(backend: RedisBackend) -> Event:
+    """What is published next."""
+    async with asyncio.timeout(PATIENCE):
+        return await backend.next_published()
+
+
 async def next_publication(backend: RedisBackend) -> Publication:
     """What is published next, which has a position."""
-    event = await backend.next_published()
+    event = await next_event(backend)
     assert isinstance(event, Publication)
     return event
 
@@ -99,7 +106,7 @@ async def test_every_channel_is_told_that_it_was_interrupted(tmp_path: Path) -> 
         for channel in channels:
             await subscribe(backend, channel)
         await redis.client_kill_filter(_type="pubsub")
-        events = [await backend.next_published() for _ in channels]
+        events = [await next_event(backend) for _ in channels]
         assert all(isinstance(event, Resubscribed) for event in events)
         assert {event.channel for event in events} == channels
 
@@ -117,7 +124,7 @@ async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) ->
         before = [await next_publication(backend) for _ in range(2)]
         server.kill()
         await server.start()
-        assert isinstance(await backend.next_published(), Resubscribed)
+        assert isinstance(await next_event(backend), Resubscribed)
         await backend.publish("room", record("after the restart"))
         after = await next_publication(backend)
         assert after.position.epoch != before[0].position.epoch
@@ -185,7 +192,7 @@ async def test_databases_of_one_redis_are_apart(tmp_path: Path) -> None:
             await subscribe(one, "room")
             await other.publish("room", record("to the other"))
             await one.publish("room", record("to the one"))
-            assert (await one.next_published()).message == "message to the one"
+            assert (await next_event(one)).message == "message to the one"
 
 
 @shared_redis
