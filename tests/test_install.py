@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gates import expect_none
-from tests.gates.suite import failing_tests
+from tests.gates.suite import failing_tests, suite_of
 from tests.interpreters import OWN, newer_interpreters
 from tests.template import Combination, choices, render, sample
 
@@ -37,7 +37,8 @@ def test_suite_passes_with_its_own_dependencies_alone(
     tmp_path: Path, combination: Combination, interpreter: Path
 ) -> None:
     project = render(tmp_path / "my-chat", combination)
-    expect_none(failing_tests(project, python=install(project, interpreter)))
+    python = install(project, interpreter)
+    expect_none(failing_tests(project, suite_of(combination), python=python))
 
 
 def test_newer_interpreters_are_there() -> None:

@@ -10,25 +10,12 @@ from tests.gates import expect_none
 from tests.gates.dependencies import undeclared_or_unused
 from tests.gates.files import wrong_files
 from tests.gates.residue import traces_of_jinja, traces_of_unchosen
-from tests.gates.suite import failing_tests
+from tests.gates.suite import failing_tests, suite_of
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, type_errors, unformatted
-from tests.template import COMBINATIONS, Combination, choices, render, sample
+from tests.template import COMBINATIONS, Combination, render, sample
 
 Rendered = Callable[[Combination], Path]
-
-# What these prove is the same whoever logs in and whatever client is shipped. The sample
-# runs them with each broker, on each version of Python.
-OF_THE_BROKER_ALONE = [
-    "tests/test_deploy.py",
-    "tests/test_history.py",
-    "tests/test_model.py",
-    "tests/test_plain_uvicorn.py",
-    "tests/test_prebuilt_frames.py",
-    "tests/test_redis_backend.py",
-    "tests/test_redis_model.py",
-    "tests/test_redis_outage.py",
-]
 
 every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 
@@ -37,12 +24,8 @@ every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str
 @pytest.mark.parametrize("combination", [c for c in COMBINATIONS if c not in sample()], ids=str)
 def test_suite_passes_and_skips_nothing(tmp_path: Path, combination: Combination) -> None:
     project = render(tmp_path / "my-chat", combination)
-    expect_none(failing_tests(project, [f"--ignore={name}" for name in OF_THE_BROKER_ALONE]))
+    expect_none(failing_tests(project, suite_of(combination)))
     shutil.rmtree(project)
-
-
-def test_the_sample_has_every_broker() -> None:
-    assert {combination.broker for combination in sample()} == set(choices("broker"))
 
 
 @every_combination

@@ -76,9 +76,9 @@ class Client:
         return id
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE):
+async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Wait for a condition, for so many seconds."""
+    async with asyncio.timeout(patience):
         while not condition():
             await asyncio.sleep(0.01)
 

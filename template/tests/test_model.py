@@ -293,7 +293,7 @@ class FaultyBackend(MemoryBackend):
         if self.refuses:
             raise BrokerUnavailable
         history = await super().history(channel, last=last, after=after, seen=seen)
-        await asyncio.sleep(0)
+        await some(turns=10)  # in which more comes, and others want to join
         return history
 
     async def next_published(self) -> Any:

@@ -94,7 +94,8 @@ async def test_sockets_of_a_killed_worker_are_not_counted_on(
         await scrape_until(server, websocket_connections=8)
         workers = re.findall(r"Started server process \[(\d+)\]", server.read_log())
         os.kill(int(workers[0]), signal.SIGKILL)
-        await until(lambda: server.read_log().count("Application startup complete") == 3)
+        started = "Application startup complete"
+        await until(lambda: server.read_log().count(started) == 3, patience=20)
         left = sum(client.socket.state is State.OPEN for client in clients)
         await scrape_until(server, websocket_connections=left)
 

@@ -150,6 +150,21 @@ async def test_who_has_seen_more_than_redis_knows_begins_an_epoch(
 
 
 @shared_redis
+async def test_a_publish_that_knows_of_more_begins_an_epoch_too(broker_url: str, room: str) -> None:
+    async with connected(broker_url) as backend:
+        await subscribe(backend, room)
+        await backend.publish(room, record("known"))
+        known = (await next_publication(backend)).position
+        await backend.publish(room, record("next"), known)
+        assert (await next_publication(backend)).position.epoch == known.epoch
+        seen = Position(epoch=known.epoch, offset=known.offset + 9)
+        await backend.publish(room, record("known"), seen)
+        after = (await next_publication(backend)).position
+        assert after.epoch != known.epoch
+        assert after.offset == 1
+
+
+@shared_redis
 async def test_what_redis_keeps_of_a_channel_is_bounded_and_expires(
     broker_url: str, room: str
 ) -> None:

@@ -9,6 +9,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.redis_server import redis_folder
+from tests.template import Combination
+
+# What these prove does not depend on who logs in and which client is shipped, and with
+# accounts it takes twice as long: each server hashes the passwords of its users.
+OF_THE_BROKER_ALONE = [
+    "tests/test_deploy.py",
+    "tests/test_history.py",
+    "tests/test_model.py",
+    "tests/test_plain_uvicorn.py",
+    "tests/test_prebuilt_frames.py",
+    "tests/test_recovery.py",
+    "tests/test_redis_backend.py",
+    "tests/test_redis_model.py",
+    "tests/test_redis_outage.py",
+]
+
+
+def suite_of(combination: Combination) -> list[str]:
+    """The arguments for pytest that run what has to be run for a combination."""
+    if combination.auth == "none":
+        return []
+    return [f"--ignore={name}" for name in OF_THE_BROKER_ALONE]
 
 
 def failing_tests(
