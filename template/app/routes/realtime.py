@@ -19,7 +19,7 @@ router = APIRouter(dependencies=[Depends(check_origin)])
 @router.websocket("/ws")
 async def realtime(websocket: WebSocket, user: CurrentUser) -> None:
     """Let one client in."""
-    # Not as dependencies: those take a tenth of a handshake's time.
+    # Not as dependencies: resolving each takes time, and most requests are handshakes.
     settings: Settings = websocket.app.state.settings
     manager: ConnectionManager = websocket.app.state.manager
     limits: ConnectionLimits = websocket.app.state.connection_limits
