@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from broadcaster import Broadcast, Event
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
+from pydantic_core import to_json
 
 from app.broker import (
     Backend,
@@ -139,7 +140,7 @@ class ConnectionManager:
             return
         sender = connection.user.name
         body = Body(id=request.id, sender=sender, text=request.text, sent_at=datetime.now(UTC))
-        record = Record(request.id, f"{sender} {request.text}", body.model_dump_json())
+        record = Record(request.id, f"{sender} {request.text}", to_json(body).decode())
         try:
             seen = self._rooms[request.room].position
             taken = self._backend.submit(channel_of(request.room), record, seen)

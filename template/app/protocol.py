@@ -11,6 +11,7 @@ from struct import pack
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 SUBPROTOCOL = "realtime.v1"
 
@@ -206,8 +207,6 @@ class Pong(Model):
 
 ServerMessage = Welcome | Joined | Left | Message | Presence | Resync | Error | Pong
 
-_server_message: TypeAdapter[ServerMessage] = TypeAdapter(ServerMessage)
-
 
 class Frames(NamedTuple):
     """Messages as they go to any number of clients, encoded once."""
@@ -233,7 +232,7 @@ class Frames(NamedTuple):
 
 def encode(message: ServerMessage) -> Frames:
     """A message as a single frame; fields that have no value are left out."""
-    payload = _server_message.dump_json(message, exclude_none=True)
+    payload = to_json(message, exclude_none=True)
     size = len(payload)
     if size < 126:
         header = bytes((TEXT_FRAME, size))
