@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 from broadcaster import Broadcast, Event
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
-from pydantic_core import to_json
 
 from app.broker import (
     Backend,
@@ -26,7 +25,7 @@ from app.broker import (
 from app.connection import Connection
 from app.metrics import GAPS, POISON, PUBLICATIONS, PUBLICATIONS_REFUSED, RECOVERIES, ROOMS
 from app.presence import PresenceTracker
-from app.protocol import Error, Join, Joined, Left, Position, Presence, Publish
+from app.protocol import Error, Join, Joined, Left, Position, Presence, Publish, to_json
 from app.room import Body, Past, Room
 from app.settings import Settings
 

@@ -11,7 +11,6 @@ from struct import pack
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
-from pydantic_core import to_json
 
 SUBPROTOCOL = "realtime.v1"
 
@@ -34,6 +33,12 @@ class CloseCode(IntEnum):
 
 class Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
+
+
+def to_json(model: Model) -> bytes:
+    """The JSON of a model, without fields that have no value."""
+    # What `model_dump_json` calls, at half its price.
+    return model.__pydantic_serializer__.to_json(model, exclude_none=True)
 
 
 class Position(Model):
@@ -232,7 +237,7 @@ class Frames(NamedTuple):
 
 def encode(message: ServerMessage) -> Frames:
     """A message as a single frame; fields that have no value are left out."""
-    payload = to_json(message, exclude_none=True)
+    payload = to_json(message)
     size = len(payload)
     if size < 126:
         header = bytes((TEXT_FRAME, size))
