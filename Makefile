@@ -13,7 +13,7 @@ unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench screenshot lint clean
+.PHONY: help demo test soak bench screenshot lint release clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +43,10 @@ lint: ## Check this repository's own Python and workflows
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
+
+release: ## Tag a release (VERSION=0.2.0), if changelog, version and migrations agree
+	@scripts/setup
+	@.venv/bin/python -m scripts.release "$(VERSION)"
 
 clean: ## Remove what set-up and the tests made
 	rm -rf .cache .venv .mypy_cache .pytest_cache .ruff_cache

@@ -26,7 +26,7 @@ class AppServer:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
-        self._project = project
+        self.project = project
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class AppServer:
         settings = {"PORT": str(self.port), "SECRET_KEYS": SECRET_KEY}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app"],
-            cwd=self._project,
+            cwd=self.project,
             env={"PATH": os.environ["PATH"], **settings},
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

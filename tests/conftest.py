@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres_server import FOLDER_VARIABLE, copy_postgres
 from tests.template import SNAPSHOT_VARIABLE, Combination, render, snapshot, take_snapshot
 
 
@@ -17,11 +18,15 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="template-")
         take_snapshot(Path(folder))
         os.environ[SNAPSHOT_VARIABLE] = folder  # xdist's workers inherit it
+        binaries = tempfile.mkdtemp(prefix="postgres-")
+        copy_postgres(Path(binaries))
+        os.environ[FOLDER_VARIABLE] = binaries
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and SNAPSHOT_VARIABLE in os.environ:
         shutil.rmtree(snapshot())
+        shutil.rmtree(os.environ[FOLDER_VARIABLE])
 
 
 @pytest.fixture(scope="session")

@@ -38,12 +38,16 @@ class Tab:
         page.locator("#account:not([hidden]), #chat:not([hidden])").first.wait_for()
         if page.locator("#account").is_visible():
             page.locator("#account-mode").click()
-            page.locator("#username").fill(name)
-            page.locator("#password").fill(PASSWORD)
-            page.locator("#account-submit").click()
+            self.fill_in(name)
         self.expect_connection("open")
         expect(page.locator("#user")).not_to_be_empty()
         return page.locator("#user").inner_text()
+
+    def fill_in(self, name: str, password: str = PASSWORD) -> None:
+        """Fill in the form of accounts, and send it."""
+        self.page.locator("#username").fill(name)
+        self.page.locator("#password").fill(password)
+        self.page.locator("#account-submit").click()
 
     def send(self, text: str) -> None:
         self.page.locator("#text").fill(text)
@@ -67,6 +71,16 @@ class Tab:
         """The page says what is wrong with the connection."""
         trouble = self.page.locator("#trouble-text")
         expect(trouble).to_contain_text(words, timeout=self._patience)
+
+    def expect_login_form(self, words: str) -> None:
+        """Nobody is logged in, and the page says why."""
+        expect(self.page.locator("#chat")).to_be_hidden(timeout=self._patience)
+        expect(self.page.locator("#account-reason")).to_have_text(words, timeout=self._patience)
+
+    def expect_problem(self, words: str) -> None:
+        """The form of accounts says why not."""
+        error = self.page.locator("#account-error")
+        expect(error).to_have_text(words, timeout=self._patience)
 
     def expect_messages(self, *texts: str) -> None:
         """These messages are there, acknowledged, in this order, and no others."""

@@ -212,6 +212,37 @@ def test_a_message_that_failed_is_sent_again_on_demand(script: ScriptedServer, t
     script.hears_nothing()
 
 
+def test_a_room_that_may_not_be_entered_loses_nothing_that_was_typed(
+    context: BrowserContext, script: ScriptedServer, server: AppServer
+) -> None:
+    tab = Tab(context, server.url)
+    script.accept()
+    assert script.hears("join") == {"room": "lobby"}
+    tab.send("early")
+    script.says_error("forbidden")
+    tab.expect_log("It is forbidden.", "early")
+    tab.send("late")
+    for text in ("early", "late"):
+        tab.expect_state(text, "failed")
+    expect(tab.page.locator(".delivery").last).to_contain_text("It is forbidden.")
+    script.hears_nothing()
+    tab.page.locator(".retry").first.click()
+    assert script.hears("join") == {"room": "lobby"}
+    script.says_joined(0)
+    early = script.hears("publish")
+    script.says_message(1, "early", sender="ada", id=early["id"])
+    tab.expect_messages("early")
+
+
+def test_a_message_that_may_not_be_sent_is_kept(script: ScriptedServer, tab: Tab) -> None:
+    tab.send("may I?")
+    script.says_error("forbidden", script.hears("publish")["id"])
+    tab.expect_state("may I?", "failed")
+    expect(tab.page.locator(".delivery")).to_contain_text("It is forbidden.")
+    tab.expect_log("may I?")
+    script.hears_nothing()
+
+
 def test_who_is_asked_to_slow_down_pauses_and_keeps_the_order(
     script: ScriptedServer, tab: Tab
 ) -> None:
@@ -287,6 +318,7 @@ def test_a_page_that_was_kept_for_the_back_button_comes_back(
         (1008, "closed", "it may have sent too much"),
         (1012, "waiting", "The server is restarting."),
         (1013, "waiting", "too slow for it"),
+        (4403, "closed", "does not allow you this connection"),
     ],
 )
 def test_a_close_code_is_explained(

@@ -8,9 +8,9 @@ import pytest
 
 from tests.gates import expect_none
 from tests.gates.dependencies import undeclared_or_unused
-from tests.gates.files import wrong_files
+from tests.gates.files import files_in, wrong_files
 from tests.gates.residue import traces_of_jinja, traces_of_unchosen
-from tests.gates.suite import failing_tests, suite_of
+from tests.gates.suite import failing_tests, sibling_of, suite_of
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, type_errors, unformatted
 from tests.template import COMBINATIONS, Combination, render, sample
@@ -26,6 +26,34 @@ def test_suite_passes_and_skips_nothing(tmp_path: Path, combination: Combination
     project = render(tmp_path / "my-chat", combination)
     expect_none(failing_tests(project, suite_of(combination)))
     shutil.rmtree(project)
+
+
+# What may differ between siblings, beside the files of an option alone.
+FILES_WITH_ANSWERS = {
+    ".copier-answers.yml",
+    ".env.example",
+    ".github/workflows/ci.yml",
+    "README.md",
+    "app/broker/__init__.py",
+    "app/routes/__init__.py",
+    "pyproject.toml",
+    "tests/broker/__init__.py",
+}
+
+
+@every_combination
+def test_is_what_its_sibling_is(rendered: Rendered, combination: Combination) -> None:
+    """So that what the sibling's suite proves holds here too."""
+    project, sibling = rendered(combination), rendered(sibling_of(combination))
+    shared = files_in(project) & files_in(sibling) - FILES_WITH_ANSWERS
+    assert "app/manager.py" in shared
+    expect_none(
+        [
+            f"{name}: differs from that of {sibling_of(combination)}"
+            for name in sorted(shared)
+            if (project / name).read_bytes() != (sibling / name).read_bytes()
+        ]
+    )
 
 
 @every_combination

@@ -1,8 +1,12 @@
 """What the questionnaire accepts, what it refuses, and what it makes of a folder's name."""
 
+import os
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,17 @@ from tests.gates.files import wrong_files
 from tests.gates.residue import traces_of_jinja
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, unformatted
-from tests.template import DEFAULT, QUESTIONNAIRE, ROOT, choices, render, snapshot
+from tests.owner import differences, hand_over
+from tests.template import (
+    DEFAULT,
+    QUESTIONNAIRE,
+    ROOT,
+    Combination,
+    choices,
+    render,
+    run_copier,
+    snapshot,
+)
 
 
 def test_copying_runs_nothing_so_it_asks_for_no_trust() -> None:
@@ -28,15 +42,7 @@ def test_every_question_says_what_it_means_and_has_a_default() -> None:
 
 def copy(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `copier copy --defaults`, with nobody to answer a question."""
-    copier = str(Path(sys.executable).with_name("copier"))
-    command = [copier, "copy", "--defaults", "--vcs-ref=HEAD", *options, str(snapshot())]
-    return subprocess.run(
-        [*command, str(project)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_copier("copy", "--defaults", "--vcs-ref=HEAD", *options, snapshot(), project)
 
 
 def test_default_answers_need_neither_a_person_nor_trust(tmp_path: Path) -> None:
@@ -53,6 +59,14 @@ def test_an_answer_is_refused_on_the_command_line_too(tmp_path: Path) -> None:
     result = copy(project, "--data=broker=kafka")
     assert result.returncode != 0
     assert "Invalid choice for 'broker': 'kafka' is not in ['redis', 'memory']" in result.stderr
+    assert not project.exists()
+
+
+def test_a_byte_that_is_no_text_is_refused_on_the_command_line(tmp_path: Path) -> None:
+    project = tmp_path / "my-chat"
+    result = copy(project, os.fsdecode(b"--data=description=caf\xe9"))
+    assert result.returncode != 0
+    assert "must be one line of printable characters" in result.stderr
     assert not project.exists()
 
 
@@ -80,7 +94,16 @@ def test_the_name_comes_from_the_folder(tmp_path: Path, folder: str, name: str) 
     assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] == name
 
 
-@pytest.mark.parametrize("name", ["a", "A", "7", "my.chat", "my_chat", "My-Chat-2", "x" * 64])
+RESERVED_ON_WINDOWS = ["con", "NUL.txt", "aux", "com1", "lpt9.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a", "A", "7", "my.chat", "my_chat", "My-Chat-2", "x" * 64, "0" * 64, "2001.a.space"),
+        *("true", "null", "1e3", "0x1f", "1.0", "app", "tests", "class", *RESERVED_ON_WINDOWS),
+    ],
+)
 def test_every_distribution_name_is_accepted(tmp_path: Path, name: str) -> None:
     project = render(tmp_path / "project", answers={"project_name": name})
     assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] == name
@@ -125,7 +148,11 @@ def test_an_unknown_choice_is_refused(tmp_path: Path, question: str, answer: obj
 
 @pytest.mark.parametrize("question", ["description", "author"])
 @pytest.mark.parametrize(
-    "character", ["\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"]
+    "character",
+    [
+        *("\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"),
+        *("\u202e", "\u2066", "\ud800", "\uffff"),  # the other direction, half a character, none
+    ],
 )
 def test_a_text_of_more_than_one_line_is_refused(
     tmp_path: Path, question: str, character: str
@@ -149,7 +176,15 @@ TEXTS = [
     "'''\"\"\"",
     "- yes: no",
     "${HOME} $(id) `id` %s {}",
+    " spaces around ",
+    "!!python/object:x &a *b",
+    "shalom שלום, cafe\u0301, 👩\u200d🚀, \u00a0\ufeff",
+    '"; import os; os.abort() #',
+    "con",
+    "<!--",
+    "]]>",
     "x" * 500,
+    "long " * 4000,
 ]
 
 
@@ -187,3 +222,67 @@ def test_a_licence_is_there_when_it_was_chosen(tmp_path: Path, license_: str) ->
     assert metadata.get("license") == (license_ if licensed else None)
     if license_ == "MIT":  # the Apache License names nobody
         assert "Ada Lovelace" in (project / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"project_name": "con", "description": 'it\'s "{{ x }}" \\', "author": 'O\'Neill, "Ada"'},
+        {"project_name": "7.nul", "description": "聊天 💬" * 300, "author": "\\N{BULLET}"},
+    ],
+    ids=["con", "7.nul"],
+)
+@pytest.mark.parametrize("auth", choices("auth"))
+def test_a_project_of_hostile_answers_starts(
+    tmp_path: Path, auth: str, answers: dict[str, str]
+) -> None:
+    project = render(tmp_path / "project", Combination(auth, "redis", "html"), answers)
+    expect_none(unparsable(project))
+    expect_none(unformatted(project))
+    expect_none(lint_errors(project))
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "from app.main import app; print(app.title)"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, answers["project_name"]), result.stderr
+
+
+# --- Copiers ------------------------------------------------------------------
+
+OLDEST = f"copier@{QUESTIONNAIRE['_min_copier_version']}"
+NEWEST = "copier@latest"
+
+
+def with_copier(version: str, *arguments: str | Path, cwd: Path) -> str:
+    """Run one version of copier, from an environment that uv keeps in .cache/."""
+    environment = os.environ | {"UV_CACHE_DIR": str(ROOT / ".cache" / "uv-tools")}
+    command: Sequence[str | Path] = ["uv", "tool", "run", "--quiet", version, *arguments]
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_the_oldest_and_the_newest_copier_make_the_same(tmp_path: Path, version: str) -> None:
+    """Copied with one of them, switched with it, and as good as from the one in .venv/."""
+    assert re.search(r"\d", with_copier(version, "--version", cwd=tmp_path))
+    before, after = DEFAULT, Combination("ticket", "memory", "none")
+    project = tmp_path / "my-chat"
+    data = [f"--data={name}={answer}" for name, answer in asdict(before).items()]
+    with_copier(version, "copy", "--defaults", *data, snapshot(), project, cwd=tmp_path)
+    hand_over(project)
+    expect_none(differences(project, render(tmp_path / "fresh" / "my-chat", before)))
+    data = [f"--data={name}={answer}" for name, answer in asdict(after).items()]
+    with_copier(version, "update", "--vcs-ref=:current:", "--defaults", *data, cwd=project)
+    expect_none(differences(project, render(tmp_path / "other" / "my-chat", after)))

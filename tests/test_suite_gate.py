@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.gates.suite import failing_tests
-from tests.template import COMBINATIONS, Combination, choices, render
+from tests.template import Combination, choices, render
 
 ANYBODY = """
 from typing import Annotated
 from fastapi import Depends
-from app.auth.identity import User
-CurrentUser = Annotated[User, Depends(lambda: User(name="anybody"))]
+from app.auth.logins import LoggedInUser
+ANYBODY = LoggedInUser(name="anybody", login="x", expires_at=9e9)
+CurrentUser = Annotated[LoggedInUser, Depends(lambda: ANYBODY)]
 """
 
 
@@ -29,10 +30,10 @@ class Fault:
     test: str
 
 
-COOKIE, JWT, REDIS, MEMORY = (
-    next(c for c in reversed(COMBINATIONS) if option in (c.auth, c.broker) and c.client == "none")
-    for option in ("cookie", "jwt", "redis", "memory")
+COOKIE, JWT, FIRST_MESSAGE, TICKET = (
+    Combination(style, "memory", "none") for style in ("cookie", "jwt", "first_message", "ticket")
 )
+REDIS, MEMORY = (Combination("none", broker, "none") for broker in ("redis", "memory"))
 
 FAULTS = [
     *(
@@ -43,9 +44,80 @@ FAULTS = [
             "from app.auth import CurrentUser\n",
             ANYBODY,
             f"tests/test_auth_{combination.auth}.py",
-            f"test_without_a_{name}_no_socket_opens",
+            test,
         )
-        for combination, name in ((COOKIE, "cookie"), (JWT, "token"))
+        for combination, test in (
+            (COOKIE, "test_without_a_cookie_no_socket_opens"),
+            (JWT, "test_without_a_token_no_socket_opens"),
+            (FIRST_MESSAGE, "test_a_bad_token_is_closed_with_4401"),
+            (TICKET, "test_a_session_without_a_ticket_opens_no_socket"),
+        )
+    ),
+    Fault(
+        "a ticket opens two sockets",
+        TICKET,
+        "app/auth/ticket.py",
+        "        delete(Ticket)\n"
+        "        .where(Ticket.hash == digest(ticket), Ticket.expires_at > int(time.time()))\n"
+        "        .returning(Ticket.login_id)\n",
+        "        select(Ticket.login_id)\n"
+        "        .where(Ticket.hash == digest(ticket), Ticket.expires_at > int(time.time()))\n",
+        "tests/test_auth_ticket.py",
+        "test_a_ticket_that_one_worker_took_is_refused_by_another",
+    ),
+    Fault(
+        "a stranger may wait for ever",
+        FIRST_MESSAGE,
+        "app/auth/first_message.py",
+        "asyncio.timeout_at(deadline)",
+        "asyncio.timeout_at(deadline + 60)",
+        "tests/test_auth_first_message.py",
+        "test_silence_is_closed_with_4401_after_five_seconds",
+    ),
+    Fault(
+        "a token outlives its login",
+        JWT,
+        "app/auth/tokens.py",
+        "if await logins.name(claims.login) != claims.user:",
+        "if False:",
+        "tests/test_tokens.py",
+        "test_logging_out_ends_the_login",
+    ),
+    Fault(
+        "a socket outlives its token",
+        JWT,
+        "app/auth/live.py",
+        "        self._expiry = loop.call_later(seconds, ",
+        "        self._expiry = loop.call_later(3600 + seconds, ",
+        "tests/test_live_tokens.py",
+        "test_a_socket_is_closed_with_4401_when_its_token_expires",
+    ),
+    Fault(
+        "a socket outlives its login",
+        COOKIE,
+        "app/auth/live.py",
+        '            watch.end("the login has ended")\n',
+        "            pass\n",
+        "tests/test_live_logins.py",
+        "test_logging_out_closes_the_sockets_of_that_login_and_no_other",
+    ),
+    Fault(
+        "a password may be guessed for ever",
+        COOKIE,
+        "app/auth/throttle.py",
+        "            raise TooManyAttempts",
+        "            pass",
+        "tests/test_throttle.py",
+        "test_after_ten_wrong_passwords_a_name_has_to_wait",
+    ),
+    Fault(
+        "everybody may enter every room",
+        MEMORY,
+        "app/routes/realtime.py",
+        "if not await may(connection.user, message.type, message.room):",
+        "if await may(connection.user, message.type, message.room) is None:",
+        "tests/test_permissions.py",
+        "test_a_forbidden_join_brings_no_membership_and_no_message",
     ),
     Fault(
         "any page may open a socket",

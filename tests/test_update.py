@@ -1,74 +1,93 @@
-"""`copier update` brings a newer template, or another answer, and keeps what the owner wrote."""
+"""`copier update` brings a newer template and keeps what the owner wrote."""
 
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import copier
 import pytest
-from copier import VcsRef
 from copier.errors import UserMessageError
 
+from tests.gates import expect_none
 from tests.gates.files import files_in
+from tests.owner import OWN_FILE, conflicts, differences, hand_over
+from tests.releases import combinations_of, take_history
 from tests.template import (
     COMBINATIONS,
     DEFAULT,
-    ROOT,
     Combination,
     commit,
     copy_working_tree,
     git,
     render,
+    run_copier,
+    sample,
+    update,
 )
 
-OWN_FILE = "app/routes/mine.py"
-OWN_LINE = '"""What the owner wrote."""\n'
-EDITED = ["app/protocol.py", "pyproject.toml"]
-LAST_LINE = "\n# The owner's last line.\n"
-
-JSON = dict[str, object]
+Rendered = Callable[[Combination], Path]
 
 
-def owned_project(destination: Path, template: Path, revision: str, chosen: Combination) -> Path:
-    """A project made from a release, then edited by its owner and committed."""
-    project = render(destination, chosen, template=template, revision=revision)
-    git(project, "init", "--quiet")
-    commit(project)
-    (project / OWN_FILE).write_text(OWN_LINE)
-    for name in EDITED:
-        path = project / name
-        path.write_text(path.read_text() + LAST_LINE)
-    commit(project)
-    return project
+@pytest.mark.parametrize("chosen", COMBINATIONS, ids=str)
+def test_a_copy_is_the_same_each_time(
+    tmp_path: Path, rendered: Rendered, chosen: Combination
+) -> None:
+    first, second = rendered(chosen), render(tmp_path / "my-chat", chosen)
+    assert files_in(first) == files_in(second)
+    for name in files_in(first):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+        assert (first / name).stat().st_mode == (second / name).stat().st_mode, name
 
 
-def update(project: Path, answers: JSON | None = None, revision: str | VcsRef = "HEAD") -> None:
-    """Update without trust and without a question, and stop at nothing."""
-    copier.run_update(
-        project, data=answers, defaults=True, overwrite=True, quiet=True, vcs_ref=revision
+# --- From the releases there were ---------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A template and its releases, of which the last is the working tree."""
+    template = tmp_path_factory.mktemp("history") / "template"
+    return template, take_history(template)
+
+
+@pytest.mark.parametrize("chosen", COMBINATIONS, ids=str)
+def test_the_previous_release_is_updated_to_this_one(
+    tmp_path: Path, history: tuple[Path, list[str]], chosen: Combination
+) -> None:
+    """Where it did not have an answer yet, the update brings that as well."""
+    template, releases = history
+    previous = releases[-2]
+    before = chosen
+    if chosen not in combinations_of(template, previous):
+        before = replace(chosen, auth=DEFAULT.auth)
+    project = render(tmp_path / "my-chat", before, template=template, revision=previous)
+    hand_over(project)
+    update(project, {"auth": chosen.auth}, None, trusting=True)
+    expect_none(
+        differences(project, render(tmp_path / "new" / "my-chat", chosen, template=template))
     )
 
 
-def expect_updated(project: Path, template: Path, chosen: Combination, fresh: Path) -> None:
-    """The project is what a fresh one would be, with the owner's edits on top."""
-    render(fresh, chosen, {"project_name": "my-chat"}, template=template)
-    assert files_in(project) - own_files(project) == files_in(fresh)
-    for name in sorted(files_in(fresh)):
-        rendered, updated = (fresh / name).read_bytes(), (project / name).read_bytes()
-        edit = LAST_LINE.encode() if name in EDITED else b""
-        assert updated == rendered + edit, name
-    assert (project / OWN_FILE).read_text() == OWN_LINE
+@pytest.mark.parametrize("chosen", sample(), ids=str)
+def test_every_release_is_updated_to_this_one(
+    tmp_path: Path, history: tuple[Path, list[str]], chosen: Combination
+) -> None:
+    template, releases = history
+    fresh = render(tmp_path / "new" / "my-chat", chosen, template=template)
+    edited = ["pyproject.toml"]  # which all of them end alike
+    for release in releases[:-1]:
+        if chosen in combinations_of(template, release):
+            folder = tmp_path / release / "my-chat"
+            project = render(folder, chosen, template=template, revision=release)
+            hand_over(project, edited)
+            update(project, None, None, trusting=True)
+            expect_none([f"{release}: {it}" for it in differences(project, fresh, edited)])
 
 
-def own_files(project: Path) -> set[str]:
-    return {OWN_FILE} | {name for name in files_in(project) if name.startswith(".git/")}
-
-
-# --- From an older template ---------------------------------------------------
+# --- From a release that differs in every way ---------------------------------
 
 
 @pytest.fixture
 def two_releases(tmp_path: Path) -> Path:
-    """A template whose release v0.0.1 differs from the working tree in every way there is."""
+    """A template whose previous release has another line, a file more and a file less."""
     template = tmp_path / "template"
     git(tmp_path, "init", "--quiet", str(template))
     copy_working_tree(template)
@@ -77,93 +96,111 @@ def two_releases(tmp_path: Path) -> Path:
     (source / "app" / "main.py").write_text("# An older line.\n" + current["app/main.py"])
     (source / "app" / "presence.py").unlink()
     (source / "app" / "obsolete.py").write_text('"""Of the older release only."""\n')
-    commit(template, "v0.0.1")
+    commit(template, "v1.0.0")
     (source / "app" / "obsolete.py").unlink()
     for name, text in current.items():
         (source / name).write_text(text)
-    commit(template, "v0.1.0")
+    commit(template, "v1.0.1")
     return template
+
+
+def project_of(tmp_path: Path, template: Path, chosen: Combination = DEFAULT) -> Path:
+    """A project of the older of `two_releases`, with its owner's edits."""
+    folder = tmp_path / "my-chat"
+    return hand_over(render(folder, chosen, template=template, revision="v1.0.0"))
 
 
 @pytest.mark.parametrize("chosen", [DEFAULT, Combination("none", "memory", "none")], ids=str)
 def test_an_edited_project_is_updated_and_keeps_the_edit(
     tmp_path: Path, two_releases: Path, chosen: Combination
 ) -> None:
-    project = owned_project(tmp_path / "my-chat", two_releases, "v0.0.1", chosen)
+    project = project_of(tmp_path, two_releases, chosen)
     assert (project / "app" / "obsolete.py").exists()
     update(project)
-    expect_updated(project, two_releases, chosen, tmp_path / "fresh")
-
-
-@pytest.mark.parametrize("chosen", [DEFAULT, Combination("jwt", "memory", "none")], ids=str)
-def test_a_project_of_the_previous_commit_is_updated_to_this_one(
-    tmp_path: Path, chosen: Combination
-) -> None:
-    """The previous commit is HEAD while there are changes that are not committed."""
-    changed = git(ROOT, "status", "--porcelain")
-    try:
-        previous = git(ROOT, "rev-parse", "--verify", "HEAD" if changed else "HEAD~1").strip()
-        git(ROOT, "cat-file", "-e", f"{previous}:copier.yml")
-    except RuntimeError:
-        pytest.skip("there is no previous commit with a template")
-    template = tmp_path / "template"
-    git(tmp_path, "clone", "--quiet", "--no-tags", str(ROOT), str(template))
-    git(template, "reset", "--quiet", "--hard", previous)
-    git(template, "tag", "v0.0.1")
-    git(template, "rm", "--quiet", "-r", ".")
-    copy_working_tree(template)
-    commit(template, "v0.1.0")
-    project = owned_project(tmp_path / "my-chat", template, "v0.0.1", chosen)
-    update(project)
-    expect_updated(project, template, chosen, tmp_path / "fresh")
-
-
-# --- To another answer --------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (DEFAULT, replace(DEFAULT, broker="memory")),
-        (replace(DEFAULT, broker="memory"), DEFAULT),
-        (DEFAULT, replace(DEFAULT, auth="jwt", client="none")),
-        (Combination("none", "memory", "none"), COMBINATIONS[0]),
-    ],
-    ids=str,
-)
-def test_another_answer_brings_its_files_and_takes_the_others(
-    tmp_path: Path, two_releases: Path, before: Combination, after: Combination
-) -> None:
-    project = owned_project(tmp_path / "my-chat", two_releases, "v0.1.0", before)
-    update(project, dict(asdict(after)), revision=VcsRef.CURRENT)
-    expect_updated(project, two_releases, after, tmp_path / "fresh")
+    fresh = render(tmp_path / "new" / "my-chat", chosen, template=two_releases)
+    expect_none(differences(project, fresh))
 
 
 def test_a_project_with_changes_that_are_not_committed_is_left_alone(
     tmp_path: Path, two_releases: Path
 ) -> None:
-    project = owned_project(tmp_path / "my-chat", two_releases, "v0.0.1", DEFAULT)
+    project = project_of(tmp_path, two_releases)
     (project / OWN_FILE).write_text('"""What the owner writes just now."""\n')
     with pytest.raises(UserMessageError, match="dirty"):
         update(project)
     assert (project / "app" / "obsolete.py").exists()
 
 
-def test_an_edit_that_got_lost_is_found(tmp_path: Path, two_releases: Path) -> None:
-    project = owned_project(tmp_path / "my-chat", two_releases, "v0.0.1", DEFAULT)
-    (project / "app" / "protocol.py").write_text("")
-    with pytest.raises(AssertionError):
-        expect_updated(project, two_releases, DEFAULT, tmp_path / "fresh")
-
-
 def test_an_edit_of_the_very_line_that_changes_leaves_a_conflict_to_see(
     tmp_path: Path, two_releases: Path
 ) -> None:
-    project = owned_project(tmp_path / "my-chat", two_releases, "v0.0.1", DEFAULT)
+    project = project_of(tmp_path, two_releases)
     path = project / "app" / "main.py"
     path.write_text(path.read_text().replace("# An older line.", "# The owner's own."))
     commit(project)
-    update(project)
+    result = run_copier("update", "--defaults", cwd=project)
+    assert result.returncode == 0, result.stderr
     assert "<<<<<<< before updating\n# The owner's own.\n" in path.read_text()
-    with pytest.raises(AssertionError, match=r"app/main\.py"):
-        expect_updated(project, two_releases, DEFAULT, tmp_path / "fresh")
+    assert conflicts(project) == ["app/main.py"]
+    assert "UU app/main.py\n" in git(project, "status", "--porcelain")
+    fresh = render(tmp_path / "new" / "my-chat", template=two_releases)
+    assert differences(project, fresh) == ["app/main.py: differs", "app/main.py: git"]
+
+
+# --- What is the owner's ------------------------------------------------------
+
+RULE = "app/permissions.py"
+
+
+@pytest.fixture
+def new_rule(tmp_path: Path) -> Path:
+    """A template whose last release has another `app/permissions.py` and a changelog."""
+    template = tmp_path / "template"
+    git(tmp_path, "init", "--quiet", str(template))
+    copy_working_tree(template)
+    commit(template, "v1.0.0")
+    path = template / "template" / RULE
+    path.write_text(path.read_text().replace("return True", "return bool(room)"))
+    for name in ("CHANGELOG.md", "uv.lock"):
+        (template / "template" / name).write_text("The template's.\n")
+    commit(template, "v1.0.1")
+    return template
+
+
+def test_the_owners_starter_survives_an_update_that_changes_it(
+    tmp_path: Path, new_rule: Path
+) -> None:
+    project = project_of(tmp_path, new_rule)
+    path = project / RULE
+    path.write_text(path.read_text().replace("return True", 'return room != "attic"'))
+    for name in ("CHANGELOG.md", "uv.lock"):
+        (project / name).write_text("The owner's.\n")
+    commit(project)
+    before = path.read_text()
+    update(project)
+    assert path.read_text() == before
+    for name in ("CHANGELOG.md", "uv.lock"):
+        assert (project / name).read_text() == "The owner's.\n"
+    assert conflicts(project) == []
+
+
+def test_a_starter_that_was_never_edited_stays_as_well(tmp_path: Path, new_rule: Path) -> None:
+    """Whether it was edited is not asked: the file is the owner's."""
+    project = project_of(tmp_path, new_rule)
+    before = (project / RULE).read_text()
+    update(project)
+    assert (project / RULE).read_text() == before
+
+
+def test_a_file_that_the_owner_removed_stays_away_and_a_starter_returns(
+    tmp_path: Path, new_rule: Path
+) -> None:
+    """The application imports its starters, so it could not do without."""
+    project = project_of(tmp_path, new_rule)
+    removed = [".github/workflows/update.yml", "tests/test_slow_client.py"]
+    for name in [*removed, RULE]:
+        (project / name).unlink()
+    commit(project)
+    update(project)
+    assert not [name for name in removed if (project / name).exists()]
+    assert (project / RULE).exists()

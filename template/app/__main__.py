@@ -9,6 +9,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from app.bounded_requests import BoundedRequestsProtocol
 from app.logs import log_config
 from app.metrics import shared_by_workers
 from app.prebuilt_frames import PrebuiltFramesProtocol
@@ -56,6 +57,9 @@ def server_config(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         workers=settings.web_concurrency,
         log_config=log_config(settings.environment),
+        # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        http=BoundedRequestsProtocol,
         ws=PrebuiltFramesProtocol,
         ws_max_size=settings.max_frame_bytes or sys.maxsize,
         ws_ping_interval=settings.ping_interval or None,

@@ -6,14 +6,12 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from fastapi import WebSocket
 from starlette.types import Receive, Send
 
 from app.auth.identity import User
 from app.limits import RateLimit, Verdict
 from app.metrics import CLOSED, RATE_LIMITED
 from app.protocol import (
-    SUBPROTOCOL,
     ClientMessage,
     CloseCode,
     Error,
@@ -45,6 +43,7 @@ REASONS = {
     CloseCode.POLICY_VIOLATION: "abuse",
     CloseCode.INTERNAL_ERROR: "internal_error",
     CloseCode.TRY_AGAIN_LATER: "too_slow",
+    CloseCode.UNAUTHENTICATED: "unauthenticated",
 }
 
 
@@ -54,12 +53,6 @@ class Waiting(NamedTuple):
     frames: Frames
     is_live: bool
     """Whether they count against the limits, which a replay does not."""
-
-
-async def accept(websocket: WebSocket) -> None:
-    """Accept a handshake, with this protocol's name if the client offered it."""
-    offered = websocket.scope["subprotocols"]
-    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
 
 class Connection:
@@ -129,6 +122,7 @@ class Connection:
                 raise
         except Exception:
             logger.exception("connection failed", extra=self.log_fields)
+            self._reading = None  # it has ended
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
         finally:
             self._reading = None

@@ -7,9 +7,10 @@ done with all that; what serves the socket from then on runs right under the ser
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from fastapi import WebSocket
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import WebSocket, WebSocketDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Serve = Callable[[Receive, Send], Awaitable[None]]
 """Serves an accepted socket to its end."""
@@ -34,8 +35,19 @@ class HandOver:
             return
         handed_over: list[Serve] = []
         scope[KEY] = handed_over
+
+        async def send_while_open(message: Message) -> None:
+            try:
+                await send(message)
+            except RuntimeError as error:
+                # uvicorn closes by itself for a frame that is none, and then takes neither
+                # frames nor another close. To an endpoint that is a peer that left.
+                raise WebSocketDisconnect(1006) from error
+
         try:
-            await self._app(scope, receive, send)
+            # A peer may leave at any time, also before its endpoint looks.
+            with suppress(WebSocketDisconnect):
+                await self._app(scope, receive, send_while_open)
         finally:
             if handed_over:
                 scope.clear()  # the server holds it to the end, and nobody asks for it

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app import PROJECT_NAME
 from app.broker import create_backend
@@ -12,7 +13,12 @@ from app.hand_over import HandOver
 from app.limits import ConnectionLimits
 from app.manager import ConnectionManager
 from app.routes import include_routes
+from app.security_headers import SecurityHeaders
 from app.settings import Settings, load_settings
+from app.start import StartFailures
+
+MAX_BODY_BYTES = 65536
+"""The largest body of a request. A route that takes more says so: `max_body_size=…`."""
 
 GC_THRESHOLD = (50_000, 20, 100)
 """Allocations before a collection, and how many of one generation go before the next."""
@@ -33,11 +39,23 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
+class Application(FastAPI):
+    """FastAPI, and what goes around all middleware."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        settings: Settings = self.state.settings
+        # What is inside of HandOver is gone once a socket is handed over.
+        app = HandOver(StartFailures(super().build_middleware_stack()))
+        return SecurityHeaders(app, is_production=settings.environment == "production")
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application. Without `settings`, they come from the environment."""
-    app = FastAPI(title=PROJECT_NAME, lifespan=lifespan)
-    app.state.settings = settings or load_settings()
-    app.add_middleware(HandOver)
+    settings = settings or load_settings()
+    app = Application(
+        title=PROJECT_NAME, lifespan=lifespan, debug=settings.debug, max_body_size=MAX_BODY_BYTES
+    )
+    app.state.settings = settings
     include_routes(app)
     return app
 

@@ -68,13 +68,14 @@ class ConnectionManager:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self._backend = backend
-        self._broadcast = Broadcast(backend=backend)
+        self.broadcast = Broadcast(backend=backend)
+        """For what else workers tell each other."""
         self._max_rooms = settings.max_rooms_per_connection
         self._rooms: dict[str, Room] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, list[JoinRequest]] = {}
         self._presence = PresenceTracker(
-            self._broadcast, settings.ping_interval or DEFAULT_PRESENCE_PERIOD, self._notify
+            self.broadcast, settings.ping_interval or DEFAULT_PRESENCE_PERIOD, self._notify
         )
 
     @property
@@ -84,7 +85,7 @@ class ConnectionManager:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connect to the broker for as long as the application serves."""
-        async with self._broadcast, self._presence.running():
+        async with self.broadcast, self._presence.running():
             yield
 
     async def join(self, connection: Connection, request: Join) -> None:
@@ -218,9 +219,7 @@ class ConnectionManager:
                     room.fill(history)
                     return room, room.past(history)
         async with AsyncExitStack() as stack:
-            subscriber = await stack.enter_async_context(
-                self._broadcast.subscribe(channel_of(name))
-            )
+            subscriber = await stack.enter_async_context(self.broadcast.subscribe(channel_of(name)))
             history = await self._backend.history(
                 channel_of(name), last=RECENT, after=after, seen=None
             )

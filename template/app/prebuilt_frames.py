@@ -14,9 +14,11 @@ fails when they move. Under any other server the extension is missing, and
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from app.protocol import Frames
 
@@ -63,6 +65,45 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         self._abort_later()
 
     # --- What uvicorn calls ---------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The request could not be read, such as one with a header of more than 8 KiB.
+        # uvicorn passes on neither the refusal nor the end.
+        if self.conn.handshake_exc is not None and not self.close_sent:
+            self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        # A frame that is none came before the handshake was answered.
+        self.disconnected = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.transport.abort()
+
+    def send_receive_event_to_app(self) -> None:
+        # A text that is not UTF-8 and a close may come at once. The close is answered by
+        # then, and uvicorn fails to close for the text.
+        with suppress(InvalidState):
+            super().send_receive_event_to_app()
+
+    def send_500_response(self) -> None:
+        if not self.transport.is_closing():  # else it would fail itself
+            super().send_500_response()
+
+    def handle_cont(self, event: Any) -> None:
+        # Empty fragments don't count against the size, and any number of them may come.
+        if event.data or event.fin:
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if self.is_writable:
+            super().handle_ping()
+        else:  # pongs would pile up for a peer that does not read
+            self.conn.data_to_send()
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)

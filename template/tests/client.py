@@ -19,10 +19,16 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a handshake presents."""
+    """What a client presents to open a socket."""
 
     headers: dict[str, str] = field(default_factory=dict)
     subprotocols: list[str] = field(default_factory=list)
+    first_frame: str | None = None
+    """What it says before anything else."""
+
+    async def query(self) -> str:
+        """The query string, made anew for each socket."""
+        return ""
 
 
 class Client:
@@ -91,10 +97,15 @@ async def open_client(
 
     Unless they say otherwise, everything that comes is read at once.
     """
+    query = await credentials.query()
+    if query:
+        path += ("&" if "?" in path else "?") + query
     async with connect(
         ws_url + path,
         additional_headers=credentials.headers,
         subprotocols=[Subprotocol(name) for name in credentials.subprotocols] or None,
         **{"max_queue": None, **options},
     ) as socket:
+        if credentials.first_frame is not None:
+            await socket.send(credentials.first_frame)
         yield Client(socket)

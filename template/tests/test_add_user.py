@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.auth import __main__ as command
-from app.auth.accounts import InvalidAccount, open_accounts
+from app.auth.accounts import Accounts, InvalidAccount
+from app.auth.database import open_database
 from tests.server import run_module
 
 PASSWORD = "eight is enough"
@@ -19,7 +20,8 @@ def add_user(folder: Path, name: str, **settings: str) -> tuple[int, str]:
 
 async def test_a_user_who_was_added_has_this_password(tmp_path: Path) -> None:
     assert add_user(tmp_path, "Barbara") == (0, "Added Barbara.\n")
-    async with open_accounts(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}") as accounts:
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}") as database:
+        accounts = Accounts(database)
         assert await accounts.verify("Barbara", PASSWORD)
         assert not await accounts.verify("Barbara", PASSWORD + ".")
 

@@ -156,15 +156,20 @@ async def test_what_is_no_message_counts_too(start_server: StartServer) -> None:
 # --- Sockets at a time ----------------------------------------------------------
 
 
-async def refusal(server: AppServer, path: str, **headers: str) -> tuple[int, str | None]:
-    """How a handshake is refused: the status, and when to try again."""
+async def is_refused(server: AppServer, path: str, status: int, **headers: str) -> bool:
+    """Whether one more socket is refused with this status, and told when to try again.
+
+    Where sockets are let in to say who they are, it is closed with 1013 after that.
+    """
     credentials = await sign_in(server.url, "alice")
     credentials.headers.update(headers)
-    with pytest.raises(InvalidStatus) as refused:
-        await open_client(server.ws_url, credentials, path).__aenter__()
-    response = refused.value.response
-    assert b"detail" in response.body
-    return response.status_code, response.headers.get("Retry-After")
+    try:
+        async with open_client(server.ws_url, credentials, path) as client:
+            return await closed_with(client) == 1013 and credentials.first_frame is not None
+    except InvalidStatus as refused:
+        response = refused.response
+        assert b"detail" in response.body
+        return (response.status_code, response.headers["Retry-After"]) == (status, "10")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -180,7 +185,7 @@ async def test_one_too_many_is_refused_and_a_place_is_free_again(
         async with open_client(server.ws_url, credentials, "/ws/echo") as second:
             await second.expect("welcome")
             for _ in range(3):
-                assert await refusal(server, path) == (status, "10")
+                assert await is_refused(server, path, status)
             second.socket.transport.abort()
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -188,7 +193,7 @@ async def test_one_too_many_is_refused_and_a_place_is_free_again(
                     async with open_client(server.ws_url, credentials, path) as third:
                         await third.expect("welcome")
                         break
-                except InvalidStatus:
+                except (InvalidStatus, ConnectionClosed):
                     await asyncio.sleep(0.05)
 
 
@@ -200,7 +205,7 @@ async def test_no_user_has_more_sockets_than_allowed(start_server: StartServer, 
     async with AsyncExitStack() as stack:
         for _ in range(3):
             if 2 in sockets.values():
-                assert await refusal(server, path) == (429, "10")
+                assert await is_refused(server, path, 429)
             else:
                 client = open_client(server.ws_url, credentials, path)
                 welcome = await (await stack.enter_async_context(client)).expect("welcome")
@@ -210,15 +215,32 @@ async def test_no_user_has_more_sockets_than_allowed(start_server: StartServer, 
 async def test_behind_a_proxy_the_address_is_that_of_the_client(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(MAX_CONNECTIONS_PER_ADDRESS=1)
+    server = await start_server(MAX_CONNECTIONS_PER_ADDRESS=1)  # and 127.0.0.1 is listed
     async with AsyncExitStack() as stack:
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
             credentials = await sign_in(server.url, "alice")
             credentials.headers["X-Forwarded-For"] = address
             client = await stack.enter_async_context(open_client(server.ws_url, credentials))
             await client.expect("welcome")
-        for address in ("192.0.2.1", "2001:db8::2"):
-            assert await refusal(server, "/ws", **{"X-Forwarded-For": address}) == (429, "10")
+        for address in ("192.0.2.1", "2001:db8::2", "192.0.2.9, 192.0.2.1"):
+            assert await is_refused(server, "/ws", 429, **{"X-Forwarded-For": address})
+
+
+async def test_who_is_no_listed_proxy_cannot_claim_another_address(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(
+        MAX_CONNECTIONS_PER_ADDRESS=1, FORWARDED_ALLOW_IPS="127.0.0.2, 10.0.0.0/8"
+    )
+    async with open_client(server.ws_url, await sign_in(server.url, "alice")) as first:
+        await first.expect("welcome")
+        for address in ("192.0.2.1", "10.0.0.1", "127.0.0.2"):
+            assert await is_refused(server, "/ws", 429, **{"X-Forwarded-For": address})
+        credentials = await sign_in(server.url, "alice")
+        credentials.headers["X-Forwarded-For"] = "192.0.2.1"
+        listed = ("127.0.0.2", 0)
+        async with open_client(server.ws_url, credentials, local_addr=listed) as second:
+            await second.expect("welcome")
 
 
 def limits(**settings: int) -> ConnectionLimits:

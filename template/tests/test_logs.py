@@ -41,8 +41,9 @@ async def converse(server: AppServer, credentials: Credentials) -> None:
     async with open_client(server.ws_url, credentials, f"/ws/echo/x?every=9&t={MARKER}") as echo:
         await echo.socket.send(MARKER)
     for path in (f"/ws/nothing?ticket={MARKER}", f"/ws/echo/x?every={MARKER}"):
-        with pytest.raises(InvalidStatus):
-            await open_client(server.ws_url, credentials, path).__aenter__()
+        with pytest.raises((InvalidStatus, ConnectionClosed)):
+            async with open_client(server.ws_url, credentials, path) as client:
+                await client.expect("never")
     await server.wait_for_status(f"/healthz?token={MARKER}", 200)
     await server.wait_for_status(f"/nothing?token={MARKER}", 404)
 

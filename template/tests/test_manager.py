@@ -10,7 +10,7 @@ from typing import Any
 from broadcaster import Event
 
 from app.auth.identity import User
-from app.broker import History, Publication
+from app.broker import History, Publication, Record
 from app.broker.memory import MemoryBackend
 from app.connection import Connection
 from app.manager import ConnectionManager
@@ -140,6 +140,32 @@ async def test_whoever_joins_after_an_outage_lets_the_members_have_what_they_mis
     assert "resync" not in [frame["type"] for frame in socket.sent]
     offsets = [frame["offset"] for frame in socket.sent if frame["type"] == "message"]
     assert offsets == list(range(1, 201))
+
+
+class Witness(MemoryBackend):
+    """Notes what each publish says of the place that its worker has seen."""
+
+    def __init__(self) -> None:
+        super().__init__("memory://", 1000, 3600)
+        self.seen: list[Position | None] = []
+
+    def submit(self, channel: str, message: str | Record, seen: Position | None = None) -> None:
+        if isinstance(message, Record):
+            self.seen.append(seen)
+        super().submit(channel, message, seen)
+
+
+async def test_a_publish_says_what_its_worker_has_seen_of_the_room() -> None:
+    broker = Witness()
+    manager = ConnectionManager(broker, Settings())
+    alice = connection()
+    async with manager.running():
+        await manager.join(alice, Join(type="join", room="room"))
+        for number in range(3):
+            publish = Publish(type="publish", room="room", id=str(number), text="hello")
+            await manager.publish(alice, publish)
+            await asyncio.sleep(0.05)  # it hears what it published
+    assert [seen and seen.offset for seen in broker.seen] == [0, 1, 2]
 
 
 class Member:

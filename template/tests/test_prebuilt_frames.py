@@ -17,6 +17,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 from websockets.frames import Close, Frame, Opcode
 
+from app.logs import FalseAlarms
 from app.prebuilt_frames import EXTENSION, PrebuiltFramesProtocol
 from app.protocol import Error, Frames, Pong, encode
 from tests.client import PATIENCE, until
@@ -297,3 +298,87 @@ async def test_what_is_no_handshake_is_refused(caplog: pytest.LogCaptureFixture)
         await peer.wait_closed()
         assert refusal.startswith(b"HTTP/1.1 400 ")
     assert not caplog.records
+
+
+# --- Handshakes and frames that are not as they should be ---------------------------
+
+
+@asynccontextmanager
+async def another_peer(
+    opened: Socket,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection to the server of an open socket."""
+    port = opened.peer.get_extra_info("peername")[1]
+    reader, peer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, peer
+    finally:
+        peer.close()
+        await peer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        (b"X: " + b"x" * 9000 + b"\r\n", b" 431 "),
+        (b"".join(b"X-%d: x\r\n" % number for number in range(200)), b" 431 "),
+        (b"Content-Length: 5\r\n", b""),
+        (b"Transfer-Encoding: chunked\r\n", b""),
+    ],
+    ids=["long header", "many headers", "body", "chunked body"],
+)
+async def test_a_handshake_that_cannot_be_read_is_ended(
+    caplog: pytest.LogCaptureFixture, more: bytes, status: bytes
+) -> None:
+    async with open_socket() as opened, another_peer(opened) as (reader, peer):
+        peer.write(HANDSHAKE[:-2] + more + b"\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert status in (await reader.read()).partition(b"\r\n")[0]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_frames_before_the_handshake_is_answered_end_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_socket() as opened:
+        for early in (b"\xff" * 20, Frame(Opcode.CLOSE, b"").serialize(mask=True)):
+            async with another_peer(opened) as (reader, peer):
+                peer.write(HANDSHAKE + early)
+                async with asyncio.timeout(PATIENCE):
+                    assert b"101 Switching" not in await reader.read()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_bad_text_and_a_close_at_once_are_a_close(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_socket() as opened:
+        text = Frame(Opcode.TEXT, b"\xff").serialize(mask=True)
+        opened.peer.write(text + Frame(Opcode.CLOSE, b"").serialize(mask=True))
+        assert await opened.frame() == (Opcode.CLOSE, b"")
+        await until(lambda: opened.events == ["websocket.disconnect"])
+    assert {record.msg for record in caplog.records} <= FalseAlarms.messages
+
+
+async def test_empty_fragments_take_no_memory() -> None:
+    async with open_socket() as opened:
+        opened.peer.write(Frame(Opcode.TEXT, b"one", fin=False).serialize(mask=True))
+        for _ in range(1000):
+            opened.peer.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True))
+        opened.peer.write(Frame(Opcode.CONT, b" two", fin=False).serialize(mask=True))
+        opened.answer(Opcode.PING, b"")
+        assert (await opened.frame())[0] is Opcode.PONG
+        assert opened.protocol.frames == [b"one", b" two"]
+        opened.peer.write(Frame(Opcode.CONT, b"").serialize(mask=True))
+        await until(lambda: opened.events == ["websocket.receive"])
+
+
+async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read() -> None:
+    async with open_socket() as opened:
+        opened.fill()
+        full = opened.protocol.transport.get_write_buffer_size()
+        for _ in range(10):
+            for _ in range(1000):
+                opened.answer(Opcode.PING, b"x" * 125)
+            await opened.peer.drain()
+        opened.answer(Opcode.TEXT, b"the last")
+        await until(lambda: opened.events == ["websocket.receive"])
+        assert opened.protocol.transport.get_write_buffer_size() == full

@@ -13,12 +13,6 @@ from tests.conftest import StartServer
 from tests.server import AppServer
 
 
-@pytest.fixture
-def room(request: pytest.FixtureRequest) -> str:
-    """A room for each test."""
-    return str(request.node.originalname)[:64]
-
-
 async def test_welcome_comes_first(server: AppServer) -> None:
     async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
         welcome = await alice.receive()

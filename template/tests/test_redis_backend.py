@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.broker import BrokerUnavailable, Publication, Record, Resubscribed
 from app.broker.redis import RedisBackend
+from app.broker.redis_pipeline import MAX_WAITING, Pipeline
 from app.protocol import Position
 from tests.broker.redis import RedisServer
 from tests.client import PATIENCE, until
@@ -219,3 +220,11 @@ async def test_history_waits_for_the_subscription(broker_url: str) -> None:
             await backend.history("room", last=0, after=None, seen=None)
     finally:
         await backend.disconnect()
+
+
+async def test_what_waits_to_be_sent_is_bounded() -> None:
+    async with Redis.from_url("redis://127.0.0.1:1") as redis:
+        pipeline = Pipeline(redis, [], deadline=1)  # which is not running
+        waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
+        assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
+    assert not any(answer.done() for answer in waiting)

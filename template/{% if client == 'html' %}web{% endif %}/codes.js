@@ -1,5 +1,5 @@
-// Why a socket closed, and whether to come back.
-// RFC 6455 section 7.4.1 and the IANA registry of close codes.
+// Why a socket closed, and whether to come back; "once" is for another try with fresh
+// credentials. RFC 6455 section 7.4.1, the IANA registry of close codes, and our own.
 
 const CODES = {
   1000: { name: "normal closure", retry: false, sentence: "The server ended the connection." },
@@ -14,6 +14,8 @@ const CODES = {
   1011: { name: "internal error", retry: true, sentence: "Something went wrong in the server." },
   1012: { name: "service restart", retry: true, sentence: "The server is restarting." },
   1013: { name: "try again later", retry: true, sentence: "The server is busy, or this connection was too slow for it." },
+  4401: { name: "not authenticated", retry: "once", sentence: "The server asks again who you are." },
+  4403: { name: "not allowed", retry: false, sentence: "The server does not allow you this connection." },
 };
 
 /** The name of a close code, whether to retry after it, and a sentence for people. */

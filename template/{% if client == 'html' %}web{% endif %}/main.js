@@ -11,9 +11,10 @@ const connection = new Connection(auth, {
   onState: (state) => {
     view.showState(state);
     if (state.state !== "open") rooms.disconnected();
-    if (state.state !== "expired") return;
+  },
+  onExpired: (reason) => {
     view.showUser("");
-    start({ again: true });
+    start(reason);
   },
   onMessage: (message) => {
     rooms.receive(message);
@@ -74,8 +75,17 @@ function showRoom() {
   log.show(rooms.current);
   remember();
   if (!isRoomName(name)) {
-    rooms.current.notice(`There is no room of the name in the address. ${BAD_NAME}`);
+    rooms.current.notice(`There is no room “${readable(name)}”. ${BAD_NAME}`);
     history.replaceState(null, "", `#${rooms.current.name}`);
+  }
+}
+
+/** A name from the address, without its percent-encoding, and not without end. */
+function readable(name) {
+  try {
+    return decodeURIComponent(name).slice(0, 100);
+  } catch {
+    return name.slice(0, 100);
   }
 }
 
@@ -84,9 +94,9 @@ function remember() {
   sessionStorage.setItem("rooms", JSON.stringify([...rooms].map((room) => room.name)));
 }
 
-/** Connect as soon as it is known for whom. */
-async function start({ again }) {
-  await auth.enter({ again });
+/** Connect as soon as it is known for whom; `ended` says why it is not known any more. */
+async function start(ended) {
+  await auth.enter(ended);
   view.focus();
   connection.connect();
 }
@@ -99,4 +109,4 @@ document.addEventListener("visibilitychange", () => {
   rooms.current.unread = 0;
   view.showRooms(rooms, rooms.current);
 });
-start({ again: false });
+start();

@@ -34,6 +34,8 @@ export class Room {
   members = new Set();
   // Messages and notices in their order; the oldest are forgotten.
   log = [];
+  // Why nothing can be said here, if so.
+  #forbidden = "";
   // The own messages that have not come back yet, by id, in the order of writing.
   pending = new Map();
   // Whether the recent messages are here, so that all that comes is news.
@@ -82,6 +84,7 @@ export class Room {
   joined({ epoch, offset, recovered, members }) {
     if (this.state !== "joining") return;
     this.refusals = 0;
+    this.#forbidden = "";
     this.members = new Set(members);
     this.#callbacks.onMembers(this);
     if (this.#position !== null && !recovered) {
@@ -127,12 +130,14 @@ export class Room {
     this.#callbacks.onMembers(this);
   }
 
-  /** The server did not let this page in. */
-  refused(reason) {
+  /** The server did not let this page in; `isFinal` says that waiting is of no use. */
+  refused(reason, isFinal) {
     if (this.state !== "joining") return;
     this.state = "refused";
     if (this.refusals === 0) this.notice(reason);
     this.refusals += 1;
+    this.#forbidden = isFinal ? reason : "";
+    for (const entry of this.pending.values()) this.#refuse(entry);
   }
 
   tryAgain() {
@@ -164,10 +169,12 @@ export class Room {
     };
     this.pending.set(id, entry);
     this.#callbacks.onEntry(this, entry);
+    this.#refuse(entry);
   }
 
   /** Send a failed message again, under the same id: it can't arrive twice. */
   retry(entry) {
+    this.tryAgain();
     entry.state = "pending";
     this.#callbacks.onEntry(this, entry);
   }
@@ -182,6 +189,12 @@ export class Room {
     // What has taken the id before is this message: it went by unseen.
     if (code === "invalid" && entry.mayBeThere) this.#settle(entry);
     else this.#fail(entry, reason, code === "unavailable");
+  }
+
+  /** What is written where nobody lets this page in does not wait for ever. */
+  #refuse(entry) {
+    if (this.state !== "refused" || this.#forbidden === "") return;
+    if (entry.state === "pending") this.#fail(entry, this.#forbidden, false);
   }
 
   #unanswered(entry) {

@@ -135,7 +135,7 @@ export class Rooms {
     } else if (entry !== undefined) {
       room.rejected(entry, code, sentence(detail));
     } else if (room !== undefined && ref === undefined) {
-      room.refused(sentence(detail));
+      room.refused(sentence(detail), code === "forbidden");
       if (code === "unavailable") this.#tryLater(room);
     }
   }

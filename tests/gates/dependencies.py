@@ -13,11 +13,13 @@ OWN_PACKAGES = {"app", "tests"}
 
 NEVER_IMPORTED = {
     "aiosqlite": "SQLAlchemy imports it when DATABASE_URL names it",
+    "asyncpg": "SQLAlchemy imports it when the tests have a PostgreSQL",
     "fastapi-cli": "it is the command `fastapi`",
     "mypy": "it is a command",
     "pytest-asyncio": "pytest loads it",
     "python-multipart": "FastAPI imports it to read forms",
     "ruff": "it is a command",
+    "schemathesis": "it is a command",
 }
 """Dependencies that no import shows."""
 

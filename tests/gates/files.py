@@ -8,6 +8,7 @@ COMMON = {
     ".copier-answers.yml",
     ".env.example",
     ".github/workflows/ci.yml",
+    ".github/workflows/update.yml",
     ".gitignore",
     "README.md",
     "app/__init__.py",
@@ -15,17 +16,20 @@ COMMON = {
     "app/auth/__init__.py",
     "app/auth/identity.py",
     "app/auth/origin.py",
+    "app/bounded_requests.py",
     "app/broker/__init__.py",
     "app/broker/base.py",
     "app/broker/memory.py",
     "app/connection.py",
     "app/hand_over.py",
+    "app/handshake.py",
     "app/limits.py",
     "app/logs.py",
     "app/main.py",
     "app/manager.py",
     "app/metrics.py",
     "app/prebuilt_frames.py",
+    "app/permissions.py",
     "app/presence.py",
     "app/protocol.py",
     "app/room.py",
@@ -33,7 +37,9 @@ COMMON = {
     "app/routes/echo.py",
     "app/routes/ops.py",
     "app/routes/realtime.py",
+    "app/security_headers.py",
     "app/settings.py",
+    "app/start.py",
     "app/writer.py",
     "pyproject.toml",
     "tests/__init__.py",
@@ -42,6 +48,7 @@ COMMON = {
     "tests/broker/memory.py",
     "tests/client.py",
     "tests/conftest.py",
+    "tests/ruled_app.py",
     "tests/server.py",
     "tests/soak/__init__.py",
     "tests/soak/conftest.py",
@@ -58,15 +65,20 @@ COMMON = {
     "tests/soak/test_shutdown.py",
     "tests/soak/test_slow_client.py",
     "tests/soak/visitor.py",
+    "tests/test_bounded_requests.py",
     "tests/test_deploy.py",
     "tests/test_echo.py",
+    "tests/test_fuzz.py",
+    "tests/test_headers.py",
     "tests/test_history.py",
     "tests/test_limits.py",
     "tests/test_logs.py",
     "tests/test_manager.py",
     "tests/test_metrics.py",
     "tests/test_model.py",
+    "tests/test_openapi.py",
     "tests/test_origin.py",
+    "tests/test_permissions.py",
     "tests/test_plain_uvicorn.py",
     "tests/test_prebuilt_frames.py",
     "tests/test_presence.py",
@@ -80,17 +92,47 @@ COMMON = {
 ACCOUNTS = {
     "app/auth/__main__.py",
     "app/auth/accounts.py",
+    "app/auth/database.py",
+    "app/auth/live.py",
+    "app/auth/logins.py",
+    "app/auth/throttle.py",
     "app/routes/accounts.py",
+    "migrations/env.py",
+    "migrations/script.py.mako",
+    "migrations/versions/accounts_0001.py",
     "tests/auth/accounts.py",
+    "tests/database.py",
+    "tests/test_account_logs.py",
+    "tests/test_account_settings.py",
     "tests/test_accounts.py",
     "tests/test_add_user.py",
+    "tests/test_database.py",
+    "tests/test_live_logins.py",
+    "tests/test_login_watches.py",
+    "tests/test_throttle.py",
 }
 
+SESSIONS = ACCOUNTS | {
+    "app/auth/sessions.py",
+    "tests/test_session_expiry.py",
+    "tests/test_sessions.py",
+}
+TOKENS = ACCOUNTS | {
+    "app/auth/tokens.py",
+    "tests/auth/tokens.py",
+    "tests/test_live_tokens.py",
+    "tests/test_tokens.py",
+}
+SHARED = {
+    "none": set[str](),
+    "cookie": SESSIONS,
+    "ticket": SESSIONS | {"migrations/versions/tickets_0001.py"},
+    "jwt": TOKENS,
+    "first_message": TOKENS | {"tests/test_strangers.py"},
+}
 AUTH = {
-    "cookie": ACCOUNTS
-    | {"app/auth/cookie.py", "tests/auth/cookie.py", "tests/test_auth_cookie.py"},
-    "jwt": ACCOUNTS | {"app/auth/jwt.py", "tests/auth/jwt.py", "tests/test_auth_jwt.py"},
-    "none": {"app/auth/none.py", "tests/auth/none.py"},
+    style: shared | {f"app/auth/{style}.py", f"tests/auth/{style}.py"}
+    for style, shared in SHARED.items()
 }
 
 BROKER = {
@@ -110,6 +152,7 @@ BROKER = {
         "tests/test_redis_backend.py",
         "tests/test_redis_model.py",
         "tests/test_redis_outage.py",
+        "tests/test_redis_settings.py",
     },
 }
 
@@ -136,15 +179,24 @@ CLIENT = {
 }
 
 ACCOUNTS_IN_HTML = {"web/auth/accounts/form.js", "web/auth/accounts/http.js"}
+STYLE_IN_HTML = {
+    "none": set[str](),
+    "cookie": ACCOUNTS_IN_HTML | {"web/auth/session.js"},
+    "ticket": ACCOUNTS_IN_HTML | {"web/auth/session.js"},
+    "jwt": ACCOUNTS_IN_HTML | {"web/auth/tokens.js"},
+    "first_message": ACCOUNTS_IN_HTML | {"web/auth/tokens.js"},
+}
 
 
 def expected_files(combination: Combination, *, licensed: bool = False) -> set[str]:
     files = COMMON | AUTH[combination.auth] | BROKER[combination.broker]
     files |= CLIENT[combination.client]
     if combination.client == "html":
-        files |= {f"web/auth/{combination.auth}.js"}
-        if combination.auth != "none":
-            files |= ACCOUNTS_IN_HTML
+        files |= {f"web/auth/{combination.auth}.js"} | STYLE_IN_HTML[combination.auth]
+    if combination.auth != "none":
+        files |= {f"tests/test_auth_{combination.auth}.py"}
+        if combination.broker == "redis":
+            files |= {"tests/test_redis_logins.py"}
     return files | {"LICENSE"} if licensed else files
 
 

@@ -8,26 +8,59 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.postgres_server import postgres_folders
 from tests.redis_server import redis_folder
 from tests.template import Combination
 
-# What these prove does not depend on who logs in and which client is shipped, and with
-# accounts it takes twice as long: each server hashes the passwords of its users.
+# What these prove does not depend on who logs in, and with accounts it takes twice as long:
+# each server hashes the passwords of its users.
 OF_THE_BROKER_ALONE = [
     "tests/test_deploy.py",
+    "tests/test_fuzz.py",
     "tests/test_history.py",
+    "tests/test_limits.py",
+    "tests/test_manager.py",
+    "tests/test_metrics.py",
     "tests/test_model.py",
     "tests/test_plain_uvicorn.py",
     "tests/test_prebuilt_frames.py",
+    "tests/test_presence.py",
     "tests/test_recovery.py",
     "tests/test_redis_backend.py",
     "tests/test_redis_model.py",
     "tests/test_redis_outage.py",
+    "tests/test_slow_client.py",
+]
+
+# What shows that the parts of a project fit together.
+OF_THE_WHOLE = [
+    "tests/test_echo.py",
+    "tests/test_realtime.py",
+    "tests/test_server.py",
+    "tests/test_settings.py",
 ]
 
 
+def sibling_of(combination: Combination) -> Combination:
+    """The project whose suite proves the most of what this one has.
+
+    With accounts it has Redis, since those suites run with memory:// too. Which client is
+    shipped makes no difference to the server.
+    """
+    broker = combination.broker if combination.auth == "none" else "redis"
+    return Combination(combination.auth, broker, "none")
+
+
 def suite_of(combination: Combination) -> list[str]:
-    """The arguments for pytest that run what has to be run for a combination."""
+    """The arguments for pytest that run what has to be run for a combination.
+
+    `tests/test_matrix.py` compares the rest with its sibling, which runs it.
+    """
+    if combination != sibling_of(combination):
+        own = ["tests/test_web.py"] if combination.client != "none" else []
+        if combination.auth != "none":
+            own.append(f"tests/test_auth_{combination.auth}.py")
+        return [*OF_THE_WHOLE, *own]
     if combination.auth == "none":
         return []
     return [f"--ignore={name}" for name in OF_THE_BROKER_ALONE]
@@ -73,7 +106,8 @@ def failing_tests(
 
 
 def environment() -> dict[str, str]:
-    """What a person's shell has, with a Redis server and without settings of the app."""
+    """What a person's shell has, with Redis and PostgreSQL and without settings of the app."""
     kept = ("HOME", "LANG", "TMPDIR")
     inherited = {name: os.environ[name] for name in kept if name in os.environ}
-    return inherited | {"PATH": f"{redis_folder()}{os.pathsep}{os.environ['PATH']}"}
+    folders = [redis_folder(), *postgres_folders(), os.environ["PATH"]]
+    return inherited | {"PATH": os.pathsep.join(map(str, folders))}

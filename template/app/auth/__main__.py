@@ -8,12 +8,13 @@ import sys
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.accounts import (
+    Accounts,
     InvalidAccount,
     NameTaken,
     check_new_password,
     clean_name,
-    open_accounts,
 )
+from app.auth.database import SchemaMismatch, open_database
 from app.settings import load_settings
 
 
@@ -36,7 +37,7 @@ def main() -> None:
         password = read_password()
         check_new_password(password)
         asyncio.run(add(settings.database_url, name, password))
-    except (InvalidAccount, NameTaken) as error:
+    except (InvalidAccount, NameTaken, SchemaMismatch) as error:
         sys.exit(str(error))
     except (SQLAlchemyError, OSError) as error:
         sys.exit(f"The database in DATABASE_URL can't be used: {error}")
@@ -55,8 +56,8 @@ def read_password() -> str:
 
 async def add(database_url: str, name: str, password: str) -> None:
     try:
-        async with open_accounts(database_url) as accounts:
-            await accounts.add(name, password)
+        async with open_database(database_url) as database:
+            await Accounts(database).add(name, password)
     except SQLAlchemyError:
         # After a failure to connect, aiosqlite's thread still answers once. It would print
         # a traceback if the event loop were closed by then.

@@ -28,6 +28,12 @@ async def check_origin(connection: HTTPConnection) -> None:
 
 
 def own_origin(connection: HTTPConnection) -> str:
-    """The origin of a page that this application serves itself."""
-    scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
-    return f"{scheme}://{connection.headers.get('host', '')}"
+    """The origin of a page that this application serves itself.
+
+    Its scheme is what the proxy names in X-Forwarded-Proto, if FORWARDED_ALLOW_IPS lists
+    the proxy, and its host and port are those of the Host header.
+    """
+    is_secure = connection.scope["scheme"] in ("https", "wss")
+    scheme, default_port = ("https", ":443") if is_secure else ("http", ":80")
+    # Browsers leave the default port out of an origin; some proxies write it into Host.
+    return f"{scheme}://{connection.headers.get('host', '').removesuffix(default_port)}"

@@ -14,6 +14,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 AT_ONCE = 256
 """Commands in one round trip."""
 
+MAX_WAITING = 10_000
+"""Commands that may wait to be sent; one more fails at once."""
+
 # What a broken connection, an unreachable server or one that is loading raises.
 Outage = (RedisError, OSError, TimeoutError)
 
@@ -73,6 +76,9 @@ class Pipeline:
         """Send a command. The answer is a result, or one of `Outage`."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
+        if len(self._waiting) >= MAX_WAITING:
+            answer.set_exception(ConnectionError("too many commands wait for Redis"))
+            return answer
         self._waiting.append(Waiting(command, answer, loop.time() + self._deadline))
         self._something_waits.set()
         return answer

@@ -1,17 +1,22 @@
 """`/auth`: register, log in and out, and ask who one is."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Response, status
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import CurrentUser
 from app.auth import router as login_router
-from app.auth.accounts import AccountsStore, InvalidAccount, NameTaken, open_accounts
+from app.auth.accounts import Accounts, AccountsStore, InvalidAccount, NameTaken
+from app.auth.database import open_database
+from app.auth.live import LiveLogins
+from app.auth.logins import Logins
 from app.auth.origin import check_origin
+from app.manager import ConnectionManager
 from app.settings import Settings
 
 
@@ -19,9 +24,21 @@ from app.settings import Settings
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep the database open for as long as the application runs."""
     settings: Settings = app.state.settings
-    async with open_accounts(settings.database_url) as accounts:
-        app.state.accounts = accounts
-        yield
+    manager: ConnectionManager = app.state.manager
+    async with AsyncExitStack() as stack:
+        try:
+            database = await stack.enter_async_context(open_database(settings.database_url))
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from None
+        except (SQLAlchemyError, OSError) as error:
+            reason = getattr(error, "orig", None) or error
+            raise SystemExit(f"The database in DATABASE_URL can't be used: {reason}") from None
+        app.state.database = database
+        app.state.accounts = Accounts(database)
+        app.state.logins = Logins(database)
+        app.state.live_logins = LiveLogins(app.state.logins, manager.broadcast)
+        async with app.state.live_logins.running():
+            yield
 
 
 # A foreign page can't log its visitors in as somebody else, nor register them.

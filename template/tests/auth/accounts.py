@@ -1,9 +1,15 @@
 """Accounts for the tests: everybody has the same password."""
 
+import secrets
+
 import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 PASSWORD = "correct horse battery staple"
-SECRET_KEY = "a-key-for-tests-and-for-nothing-else"
+# Made anew for each run: production refuses keys that stand where others read them.
+SECRET_KEY = secrets.token_urlsafe(32)
+OTHER_KEY = secrets.token_urlsafe(32)
 SETTINGS = {"SECRET_KEYS": SECRET_KEY}
 """What every server needs for them."""
 
@@ -17,3 +23,12 @@ async def log_in(base_url: str, name: str) -> httpx.Response:
         answer = await http.post("/auth/login", data=form)
     assert answer.status_code == 200, answer.text
     return answer
+
+
+async def handshake(url: str, headers: dict[str, str] | None = None) -> int:
+    """The HTTP status that a handshake gets; 101 is success."""
+    try:
+        async with connect(url, additional_headers=headers):
+            return 101
+    except InvalidStatus as refusal:
+        return refusal.response.status_code

@@ -1,10 +1,14 @@
 """Log in with a bearer token."""
 
 from tests.auth.accounts import log_in
-from tests.client import Credentials
+from tests.auth.tokens import Tokens
 
 
-async def sign_in(base_url: str, name: str) -> Credentials:
+async def sign_in(base_url: str, name: str) -> Tokens:
     """What a client sends after a login."""
-    token = (await log_in(base_url, name)).json()["access_token"]
-    return Credentials(headers={"Authorization": f"Bearer {token}"})
+    answer = (await log_in(base_url, name)).json()
+    return Tokens(
+        headers={"Authorization": f"Bearer {answer['access_token']}"},
+        access_token=answer["access_token"],
+        refresh_token=answer["refresh_token"],
+    )

@@ -113,7 +113,7 @@ async def open_light(
 
     Raises ConnectionError when the handshake is refused.
     """
-    client.request = handshake(port, credentials)
+    client.request = handshake(port, credentials, await credentials.query())
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(4 * PATIENCE):
         if sock is None:
@@ -122,10 +122,12 @@ async def open_light(
             await loop.sock_connect(sock, ("127.0.0.1", port))
             await loop.create_connection(lambda: client, sock=sock)
         await client.opened
+    if credentials.first_frame is not None:
+        client.send(**json.loads(credentials.first_frame))
     return client
 
 
-def handshake(port: int, credentials: Credentials) -> bytes:
+def handshake(port: int, credentials: Credentials, query: str) -> bytes:
     """The request that opens a socket at `/ws`."""
     headers = {
         "Host": f"127.0.0.1:{port}",
@@ -137,5 +139,5 @@ def handshake(port: int, credentials: Credentials) -> bytes:
     }
     if credentials.subprotocols:
         headers["Sec-WebSocket-Protocol"] = ", ".join(credentials.subprotocols)
-    lines = ["GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"GET /ws?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode()

@@ -10,7 +10,6 @@ message begins with the moment when it was sent, as twenty digits (`time.monoton
 
 import asyncio
 import gc
-import json
 import sys
 import time
 from array import array
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from tests.client import Credentials
+from tests.auth import sign_in
 from tests.soak.light import LightClient, open_light
 
 TEXT_FIELD = b'"text":"'
@@ -49,7 +48,7 @@ class Listener(LightClient):
 
 
 async def main(port: int, room: str, count: int) -> None:
-    credentials = Credentials(headers=json.loads(sys.stdin.readline()))
+    credentials = await sign_in(f"http://127.0.0.1:{port}", sys.stdin.readline().strip())
     ear = Ear()
     for _ in range(count):
         listener = await open_light(port, credentials, Listener(ear))

@@ -105,7 +105,7 @@ async def abort_at(stage: str, server: AppServer, credentials: Credentials, room
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
         if stage in ("connected", "within the request", "before the answer"):
             loop = asyncio.get_running_loop()
-            request = handshake(server.port, credentials)
+            request = handshake(server.port, credentials, await credentials.query())
             sent = {"connected": 0, "within the request": len(request) // 2}.get(stage)
             await loop.sock_connect(sock, ("127.0.0.1", server.port))
             await loop.sock_sendall(sock, request[:sent])

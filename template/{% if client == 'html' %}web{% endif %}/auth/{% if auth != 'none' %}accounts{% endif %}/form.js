@@ -2,6 +2,12 @@ import { Refused } from "./http.js";
 
 const UNREACHABLE = "The server can't be reached. Try again in a moment.";
 const ENDED = "Your session has ended. Log in again.";
+// By the reason in the close frame: this one says that it was ended, and did not expire.
+const ENDED_BECAUSE = {
+  "the login has ended":
+    "You have been logged out: in another tab, on another device, or by the server. Log in again.",
+};
+const GOODBYE = "You have logged out.";
 const NOT_KEPT =
   "The browser did not keep the session. It may block storage, or this address may need HTTPS.";
 
@@ -22,14 +28,19 @@ const MODES = {
 
 // Who the page is for; undefined when the server could not be asked.
 let user = null;
+// The attempt to log out, while one is under way.
+let leaving = null;
 
 /**
- * Resolves when somebody is logged in: from before, or through the form. It resolves as well when the server can't be asked who is
- * there: the connection will find out.
+ * Resolves when somebody is logged in: from before, or through the form. `ended` is the
+ * server's reason for the end of a session, and undefined on a new page. It resolves as
+ * well when the server can't be asked who is there: the connection will find out.
  */
-export async function enterAs({ whoAmI, login, register, logout }, again) {
-  let name = again ? null : await unlessUnreachable(whoAmI());
-  let reason = again ? ENDED : "";
+export async function enterAs({ whoAmI, login, register, logout }, ended) {
+  await leaving;
+  const isNew = ended === undefined;
+  let name = isNew ? await unlessUnreachable(whoAmI()) : null;
+  let reason = isNew ? goodbye() : (ENDED_BECAUSE[ended] ?? ENDED);
   while (name === null) {
     await askForAccount({ login, register }, reason);
     name = await unlessUnreachable(whoAmI());
@@ -44,7 +55,9 @@ export async function enterAs({ whoAmI, login, register, logout }, again) {
   $("#account").hidden = true;
   $("#chat").hidden = false;
   $("#logout").hidden = false;
-  $("#logout").onclick = () => leave(logout);
+  $("#logout").onclick = () => {
+    leaving ??= leave(logout);
+  };
 }
 
 function unlessUnreachable(answer) {
@@ -100,13 +113,25 @@ function setMode(mode) {
   ($("#username").value ? $("#password") : $("#username")).focus();
 }
 
-/** A new page forgets everything that this one held. */
+/** A new page forgets everything that this one held, but what to say. */
 async function leave(logout) {
   try {
     await logout();
-    sessionStorage.clear();
-    location.reload();
-  } catch {
-    $("#logout-error").textContent = "Could not log out: the server can't be reached.";
+  } catch (error) {
+    const words = error instanceof Refused ? error.message : UNREACHABLE;
+    $("#logout-error").textContent = `Could not log out. ${words}`;
+    leaving = null;
+    return;
   }
+  sessionStorage.clear();
+  sessionStorage.setItem("goodbye", "");
+  location.reload();
+  await new Promise(() => {});
+}
+
+/** What to say to somebody who has just logged out. */
+function goodbye() {
+  const hasLeft = sessionStorage.getItem("goodbye") !== null;
+  sessionStorage.removeItem("goodbye");
+  return hasLeft ? GOODBYE : "";
 }

@@ -18,13 +18,21 @@ export async function get(path, headers = {}) {
 }
 
 /** Post a form and return the JSON answer, if any. Rejects with Refused for an HTTP 4xx. */
-export async function post(path, fields) {
+export async function post(path, fields, options = {}) {
   const body = new URLSearchParams(fields);
   const signal = AbortSignal.timeout(TIMEOUT);
-  const response = await fetch(path, { method: "POST", body, signal });
+  const response = await fetch(path, { method: "POST", body, signal, ...options });
   if (response.status >= 500) throw new Error(`HTTP ${response.status}`);
   if (!response.ok) throw new Refused(response.status, await sentence(response));
   return response.status === 204 ? null : response.json();
+}
+
+/**
+ * Rejects with Refused if the server takes nothing from pages of this origin. A browser
+ * names the origin of a POST, as on a handshake; this one logs nobody out.
+ */
+export async function tryOrigin() {
+  await post("auth/logout", {}, { credentials: "omit" });
 }
 
 async function sentence(response) {

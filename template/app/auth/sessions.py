@@ -1,0 +1,118 @@
+"""Log in with a form, stay logged in with a session cookie.
+
+The cookie holds the login's token, signed, so that what nobody issued never reaches the
+database. Logging out ends the login, whoever has a copy of the cookie.
+"""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, status
+from fastapi.requests import HTTPConnection
+from fastapi.security import APIKeyCookie
+from itsdangerous import BadSignature, Signer
+from pydantic import BaseModel
+
+from app.auth.identity import Unauthenticated
+from app.auth.live import Live
+from app.auth.logins import LoggedInUser, LoginStore, id_of
+from app.auth.throttle import LoggedIn
+from app.settings import Settings
+
+COOKIE = "session"
+SESSION_SECONDS = 14 * 24 * 3600
+
+router = APIRouter()
+
+SessionCookie = Annotated[str | None, Depends(APIKeyCookie(name=COOKIE, auto_error=False))]
+
+
+class LoginAnswer(BaseModel):
+    username: str
+
+
+async def session_user(
+    connection: HTTPConnection, logins: LoginStore, cookie: SessionCookie
+) -> LoggedInUser:
+    """Whose session the cookie belongs to. Raises Unauthenticated."""
+    if cookie is None:
+        raise Unauthenticated("Log in first.")
+    token = token_in(cookie, connection.app.state.settings)
+    if token is None:
+        raise Unauthenticated("This session is not valid: log in again.")
+    user = await logins.find(token)
+    if user is None:
+        raise Unauthenticated("This session has ended: log in again.")
+    return user
+
+
+SessionUser = Annotated[LoggedInUser, Depends(session_user)]
+
+
+@router.post(
+    "/login",
+    responses={
+        401: {"description": "Wrong user name or password"},
+        429: {"description": "Too many wrong passwords"},
+    },
+)
+async def login(
+    connection: HTTPConnection, response: Response, logins: LoginStore, account: LoggedIn
+) -> LoginAnswer:
+    """Start a session of 14 days, and set its cookie."""
+    settings: Settings = connection.app.state.settings
+    token = await logins.start(account, SESSION_SECONDS)
+    set_cookie(response, settings, make_signer(settings).sign(token).decode(), SESSION_SECONDS)
+    return LoginAnswer(username=account.name)
+
+
+@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
+async def logout(
+    connection: HTTPConnection,
+    response: Response,
+    logins: LoginStore,
+    live: Live,
+    cookie: SessionCookie,
+) -> None:
+    """End the session, close its sockets, and remove its cookie.
+
+    Without a session, nothing happens.
+    """
+    settings: Settings = connection.app.state.settings
+    set_cookie(response, settings, "", 0)
+    token = token_in(cookie, settings) if cookie is not None else None
+    if token is not None and await logins.find(token) is not None:
+        await live.end(id_of(token))
+
+
+def set_cookie(response: Response, settings: Settings, value: str, max_age: int) -> None:
+    """Set the cookie for `max_age` seconds; 0 removes it.
+
+    No script can read it (HttpOnly), and a foreign page's requests carry it only when
+    they follow a link (SameSite=Lax).
+    """
+    response.headers["Cache-Control"] = "no-store"
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=max_age,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=settings.environment == "production",
+    )
+
+
+def token_in(cookie: str, settings: Settings) -> str | None:
+    """The token that a cookie holds, if it was signed here."""
+    try:
+        return make_signer(settings).unsign(cookie).decode()
+    except BadSignature:
+        return None
+
+
+def make_signer(settings: Settings) -> Signer:
+    """Signs with the first of SECRET_KEYS and accepts them all."""
+    keys = [key.get_secret_value() for key in settings.secret_keys]
+    # itsdangerous signs with the last.
+    return Signer(keys[::-1], salt="session", key_derivation="hmac", digest_method=hashlib.sha256)

@@ -1,0 +1,79 @@
+"""uvicorn's HTTP protocol, extended to wait for no request for ever.
+
+uvicorn bounds neither the time that a request takes to come in nor the size of its
+headers. A peer that sends a byte now and then would keep its connection, and one that
+never ends its headers would fill the memory. Handshakes come in this way too.
+
+`python -m app` serves with this class. It depends on internals of uvicorn, hence the
+narrow range in pyproject.toml; `tests/test_bounded_requests.py` fails when they move.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+REQUEST_SECONDS = 20.0
+"""Within which a request has to be in, with its body, from when it was expected."""
+
+MAX_HEAD_BYTES = 65536
+"""The largest request line and headers together, give or take one read."""
+
+
+class BoundedRequestsProtocol(HttpToolsProtocol):
+    """The protocol of one connection until it becomes a socket, if it does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._is_in_head = True
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None:
+            self._expect_request()
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        is_too_large = self._is_in_head and self._head_bytes > MAX_HEAD_BYTES
+        if is_too_large and not self.transport.is_closing():
+            self.send_400_response("The headers are too large.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:  # else it is a trailer, and any number of them may follow a body
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        if not self.url.isascii():
+            raise ValueError("no URL")  # answered with HTTP 400
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stop_waiting()
+        self._is_in_head = True
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def _expect_request(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        cycle = self.cycle
+        is_answering = cycle is not None and not (cycle.response_complete or cycle.more_body)
+        if not is_answering:  # else the connection is idle afterwards, and ends by that
+            self.transport.close()

@@ -1,0 +1,15 @@
+// The socket opens for everybody, and the first message has an access token.
+
+import { freshTokens, keepFresh } from "./tokens.js";
+
+export { check, enter } from "./tokens.js";
+
+/** What to show, or null without a session. Rejects as `check` does. */
+export async function handshake() {
+  const tokens = await freshTokens();
+  if (tokens === null) return null;
+  return {
+    firstFrame: { type: "auth", token: tokens.access_token },
+    whileOpen: (send) => keepFresh(tokens, send),
+  };
+}

@@ -1,0 +1,33 @@
+// The session is a cookie that scripts can't read. The browser sends it by itself.
+
+import { enterAs } from "./accounts/form.js";
+import { get, post, tryOrigin } from "./accounts/http.js";
+
+/** Resolves when somebody is logged in. After a session: with the reason why it ended. */
+export async function enter(ended) {
+  await enterAs({ whoAmI, login, register, logout }, ended);
+}
+
+/** Whether the session is valid. Rejects when the server can't be reached, or refuses. */
+export async function check() {
+  if ((await whoAmI()) === null) return false;
+  await tryOrigin();
+  return true;
+}
+
+async function whoAmI() {
+  const answer = await get("auth/me");
+  return answer?.username ?? null;
+}
+
+async function login(username, password) {
+  await post("auth/login", { username, password });
+}
+
+async function register(username, password) {
+  await post("auth/register", { username, password });
+}
+
+async function logout() {
+  await post("auth/logout", {});
+}

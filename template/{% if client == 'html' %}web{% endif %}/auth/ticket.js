@@ -1,0 +1,16 @@
+// The socket opens with a ticket in its address: each with one of its own.
+
+import { Refused, post } from "./accounts/http.js";
+
+export { check, enter } from "./session.js";
+
+/** A new ticket, or null without a session. Rejects as `check` does. */
+export async function handshake() {
+  try {
+    const { ticket } = await post("auth/ticket", {});
+    return { query: { ticket } };
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) return null;
+    throw error;
+  }
+}

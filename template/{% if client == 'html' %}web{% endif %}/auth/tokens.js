@@ -1,0 +1,153 @@
+// The session is a pair of tokens in IndexedDB, which the tabs share. Any script of this
+// origin can read them: the page's content security policy lets no foreign one run.
+
+import { enterAs } from "./accounts/form.js";
+import { Refused, get, post, tryOrigin } from "./accounts/http.js";
+
+// The name of the database, of its one store, of the one record there, and of the lock.
+const TOKENS = "tokens";
+// The part of its life after which an access token is exchanged.
+const FRESH = 0.8;
+// Milliseconds until the next attempt, when the server could not be asked for new ones.
+const RETRY = 10_000;
+
+/** Resolves when somebody is logged in. After a session: with the reason why it ended. */
+export async function enter(ended) {
+  await enterAs({ whoAmI, login, register, logout }, ended);
+}
+
+/** Whether the session is valid. Rejects when the server can't be reached, or refuses. */
+export async function check() {
+  if ((await whoAmI()) === null) return false;
+  await tryOrigin();
+  return true;
+}
+
+/** Tokens that are good for a while and are not `refused`; null when the session is over. */
+export async function freshTokens(refused = null) {
+  return alone(async () => {
+    const tokens = await stored();
+    if (tokens === null) return null;
+    const isRefused = tokens.access_token === refused?.access_token;
+    if (!isRefused && Date.now() < tokens.stale_at) return tokens;
+    try {
+      return await keep(await post("auth/refresh", { refresh_token: tokens.refresh_token }));
+    } catch (error) {
+      if (!(error instanceof Refused && error.status === 401)) throw error;
+      await forget();
+      return null;
+    }
+  });
+}
+
+/**
+ * Have an open socket outlive the access token that it came with: `send` a fresh one in
+ * time, again and again. Returns a function that stops it.
+ */
+export function keepFresh(tokens, send) {
+  let isOpen = true;
+  let timer = 0;
+  const schedule = ({ stale_at, expires_at }) => {
+    // Not all tabs at the same moment: they share the tokens, and the first renews them.
+    const spread = (Math.random() * (expires_at - stale_at)) / 2;
+    timer = setTimeout(renew, stale_at - Date.now() + spread);
+  };
+  const renew = async () => {
+    const fresh = await freshTokens().catch(() => undefined);
+    // Without a session, the server is about to close the socket.
+    if (!isOpen || fresh === null) return;
+    if (fresh === undefined) {
+      timer = setTimeout(renew, RETRY);
+    } else {
+      send({ type: "refresh", token: fresh.access_token });
+      schedule(fresh);
+    }
+  };
+  schedule(tokens);
+  return () => {
+    isOpen = false;
+    clearTimeout(timer);
+  };
+}
+
+async function whoAmI() {
+  let tokens = await freshTokens();
+  let answer = tokens && (await get("auth/me", bearer(tokens)));
+  if (tokens !== null && answer === null) {
+    tokens = await freshTokens(tokens);
+    answer = tokens && (await get("auth/me", bearer(tokens)));
+  }
+  return answer?.username ?? null;
+}
+
+async function login(username, password) {
+  await keep(await post("auth/login", { username, password }));
+}
+
+async function register(username, password) {
+  await post("auth/register", { username, password });
+}
+
+async function logout() {
+  await alone(async () => {
+    const tokens = await stored();
+    if (tokens !== null) await post("auth/logout", { refresh_token: tokens.refresh_token });
+    await forget();
+  });
+}
+
+/**
+ * Run `task` in one tab at a time: a refresh token that is used twice ends the session.
+ * Web Locks exist on secure origins (HTTPS and localhost) only.
+ */
+function alone(task) {
+  return navigator.locks ? navigator.locks.request(TOKENS, task) : task();
+}
+
+async function stored() {
+  return (await inStore("readonly", (store) => store.get(TOKENS))) ?? null;
+}
+
+async function keep({ access_token, refresh_token, expires_in }) {
+  const now = Date.now();
+  const stale_at = now + expires_in * 1000 * FRESH;
+  const expires_at = now + expires_in * 1000;
+  const tokens = { access_token, refresh_token, stale_at, expires_at };
+  await inStore("readwrite", (store) => store.put(tokens, TOKENS));
+  return tokens;
+}
+
+async function forget() {
+  await inStore("readwrite", (store) => store.delete(TOKENS));
+}
+
+/**
+ * Do one thing with the store and return the result. localStorage would not do: what
+ * one tab writes there, another still reads in its old state, even under a lock.
+ */
+async function inStore(mode, action) {
+  const database = await openDatabase();
+  try {
+    return await new Promise((resolve, reject) => {
+      const transaction = database.transaction(TOKENS, mode);
+      const request = action(transaction.objectStore(TOKENS));
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = () => reject(transaction.error);
+    });
+  } finally {
+    database.close();
+  }
+}
+
+function openDatabase() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(TOKENS, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(TOKENS);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function bearer({ access_token }) {
+  return { Authorization: `Bearer ${access_token}` };
+}

@@ -1,0 +1,61 @@
+"""A project in the hands of its owner: under git, with edits and a file of their own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.gates.files import files_in
+from tests.template import commit, git
+
+OWN_FILE = "app/routes/mine.py"
+OWN_TEXT = '"""What the owner wrote."""\n'
+EDITED = ("app/protocol.py", "pyproject.toml")
+LAST_LINE = "\n# The owner's last line.\n"
+
+
+def hand_over(project: Path, edited: Sequence[str] = EDITED) -> Path:
+    """Put a rendered project under git, with the owner's edits in a second commit."""
+    git(project, "init", "--quiet")
+    commit(project)
+    (project / OWN_FILE).write_text(OWN_TEXT)
+    for name in edited:
+        path = project / name
+        path.write_text(path.read_text() + LAST_LINE)
+    commit(project)
+    return project
+
+
+def take_back(project: Path) -> None:
+    """Forget what was not committed."""
+    git(project, "reset", "--quiet", "--hard")
+    git(project, "clean", "--quiet", "--force", "-dx")
+
+
+def differences(project: Path, fresh: Path, edited: Sequence[str] = EDITED) -> list[str]:
+    """How an updated project differs from a fresh one with the owner's edits on top."""
+    rendered = {name: (fresh / name).read_bytes() for name in files_in(fresh)}
+    rendered[OWN_FILE] = OWN_TEXT.encode()
+    for name in edited:
+        rendered[name] += LAST_LINE.encode()
+    found = {name for name in files_in(project) if not name.startswith(".git/")}
+    return [
+        *(f"{name}: missing" for name in sorted(rendered.keys() - found)),
+        *(f"{name}: unexpected" for name in sorted(found - rendered.keys())),
+        *(
+            f"{name}: differs"
+            for name in sorted(found & rendered.keys())
+            if (project / name).read_bytes() != rendered[name]
+        ),
+        *(f"{folder}: an empty folder" for folder in empty_folders(project)),
+        *(f"{line}: git" for line in conflicts(project)),
+    ]
+
+
+def conflicts(project: Path) -> list[str]:
+    """The files that git shows as conflicts."""
+    return git(project, "diff", "--name-only", "--diff-filter=U").splitlines()
+
+
+def empty_folders(project: Path) -> list[str]:
+    folders = (path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir()))
+    names = (path.relative_to(project).as_posix() for path in folders)
+    return sorted(name for name in names if not name.startswith(".git/"))

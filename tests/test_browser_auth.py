@@ -1,0 +1,421 @@
+"""Who is logged in, and who is not any more: each style of auth in a real browser."""
+
+import json
+import posixpath
+import re
+import sqlite3
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from secrets import token_hex
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    WebSocket,
+    WebSocketRoute,
+    expect,
+)
+
+from tests.app_server import AppServer, serving
+from tests.chromium import chromium
+from tests.proxy import proxying
+from tests.tab import Tab
+from tests.template import Combination, choices, render
+from tests.wire import JSON, plant, wait_until
+
+STYLES = [style for style in choices("auth") if style != "none"]
+WITH_TOKENS = ["jwt", "first_message"]
+
+ENDED = "Your session has ended. Log in again."
+ENDED_ELSEWHERE = (
+    "You have been logged out: in another tab, on another device, or by the server. Log in again."
+)
+WRONG = "The user name or the password is wrong."
+FOREIGN = "This origin is not listed in ALLOWED_ORIGINS."
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+SOCKET = re.compile(r"/ws($|\?)")
+
+ACCESS_SECONDS = 15 * 60
+"""How long the server's access tokens are good."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module", params=STYLES)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppServer]:
+    """A server for each style that has accounts."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with serving(render(folder / "my-chat", Combination(request.param, "memory", "html"))) as app:
+        yield app
+
+
+for_styles = partial(pytest.mark.parametrize, "server", indirect=True)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context() as context:
+        yield context
+
+
+class Opened:
+    """A socket that a tab opened, and the messages that went over it."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.url = socket.url
+        self.sent: list[JSON] = []
+        self.received: list[JSON] = []
+        socket.on("framesent", lambda frame: self.sent.append(json.loads(frame)))
+        socket.on("framereceived", lambda frame: self.received.append(json.loads(frame)))
+
+    def has_sent(self, type: str) -> list[JSON]:  # noqa: A002
+        return [message for message in self.sent if message["type"] == type]
+
+    def has_renewed(self, times: int) -> bool:
+        """Whether so many fresh tokens were sent, and every ping is answered."""
+        pongs = sum(message["type"] == "pong" for message in self.received)
+        return len(self.has_sent("refresh")) == times and len(self.has_sent("ping")) == pongs
+
+    @property
+    def is_welcome(self) -> bool:
+        return any(message["type"] == "welcome" for message in self.received)
+
+
+def sockets_of(context: BrowserContext) -> list[Opened]:
+    """The sockets that the tabs of a browser will open, in their order."""
+    sockets: list[Opened] = []
+
+    def watch(page: Page) -> None:
+        page.on("websocket", lambda socket: sockets.append(Opened(socket)))
+
+    context.on("page", watch)
+    return sockets
+
+
+def forget_logins(server: AppServer) -> None:
+    """End every login, behind the server's back."""
+    with closing(sqlite3.connect(server.project / "app.db")) as database, database:
+        database.execute("DELETE FROM logins")
+
+
+def come_back(tab: Tab, meanwhile: Callable[[], None] | None = None) -> None:
+    """Go offline, and then online again."""
+    tab.page.context.set_offline(True)
+    tab.expect_connection("waiting")
+    if meanwhile is not None:
+        meanwhile()
+    tab.page.context.set_offline(False)
+    tab.wake()
+
+
+# --- Logging in and out ---------------------------------------------------------------
+
+
+def leave_and_return(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    name = f"ada-{token_hex(4)}"
+    one, other = (Tab(context, server.url, token_hex(4), patience) for _ in range(2))
+    one.enter(name)
+    other.page.reload()
+    other.expect_connection("open")
+    one.page.locator("#logout").click()
+    one.expect_login_form("You have logged out.")
+    other.expect_login_form(ENDED_ELSEWHERE)
+    one.fill_in(name, "not the password")
+    one.expect_problem(WRONG)
+    one.fill_in(name)
+    one.expect_connection("open")
+    expect(one.page.locator("#user")).to_have_text(name)
+    one.page.reload()
+    one.expect_connection("open")
+
+
+def test_logging_out_in_one_tab_is_said_in_words_in_all(
+    context: BrowserContext, server: AppServer
+) -> None:
+    leave_and_return(context, server)
+
+
+def test_a_session_that_ended_meanwhile_costs_nothing_that_was_typed(
+    context: BrowserContext, server: AppServer
+) -> None:
+    tab = Tab(context, server.url, token_hex(4))
+    name = tab.enter(f"ada-{token_hex(4)}")
+
+    def write() -> None:
+        forget_logins(server)
+        tab.send("written meanwhile")
+        tab.page.locator("#text").fill("a draft")
+
+    come_back(tab, write)
+    tab.expect_login_form(ENDED)
+    expect(tab.page.locator("#username")).to_have_value(name)
+    tab.fill_in(name)
+    tab.expect_messages("written meanwhile")
+    expect(tab.page.locator("#text")).to_have_value("a draft")
+
+
+@for_styles(["cookie"])
+def test_too_many_attempts_are_refused_in_words(context: BrowserContext, server: AppServer) -> None:
+    name = f"ada-{token_hex(4)}"
+    fields = urllib.parse.urlencode({"username": name, "password": "a guess"}).encode()
+    for _ in range(10):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{server.url}auth/login", fields)  # noqa: S310
+    tab = Tab(context, server.url)
+    tab.fill_in(name)
+    tab.expect_problem("Too many wrong passwords: try again in a quarter of an hour.")
+
+
+# --- Refused pages --------------------------------------------------------------------
+
+
+def test_a_page_of_a_foreign_origin_is_told_so(context: BrowserContext, server: AppServer) -> None:
+    with proxying(server.port) as proxy:
+        tab = Tab(context, proxy.url)
+        name = tab.enter(f"ada-{token_hex(4)}")
+        # From here on the page seems to come from elsewhere.
+        proxy.hands_on_host = False
+        tab.page.reload()
+        tab.expect_trouble(f"The server refuses this page. {FOREIGN}")
+        tab.expect_connection("closed")
+        proxy.hands_on_host = True
+        tab.page.locator("#reconnect").click()
+        tab.expect_connection("open")
+        context.clear_cookies()
+        tab.page.evaluate("indexedDB.deleteDatabase('tokens')")
+        proxy.hands_on_host = False
+        tab.page.reload()
+        tab.fill_in(name)
+        tab.expect_problem(FOREIGN)
+
+
+@for_styles(["none"])
+def test_a_guest_is_told_what_may_be_wrong(context: BrowserContext, server: AppServer) -> None:
+    with proxying(server.port) as proxy:
+        proxy.hands_on_host = False
+        tab = Tab(context, proxy.url)
+        tab.expect_trouble("or its ALLOWED_ORIGINS do not name this address.")
+
+
+# --- What a socket shows --------------------------------------------------------------
+
+
+def show_each_ticket_once(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    sockets = sockets_of(context)
+    tab = Tab(context, server.url, token_hex(4), patience)
+    tab.enter(f"ada-{token_hex(4)}")
+    for _ in range(2):
+        come_back(tab)
+        tab.expect_connection("open")
+    tickets = [parse_qs(urlsplit(socket.url).query)["ticket"][0] for socket in sockets]
+    assert len(set(tickets)) == len(tickets) >= 3
+
+
+@for_styles(["ticket"])
+def test_a_ticket_is_shown_once(context: BrowserContext, server: AppServer) -> None:
+    show_each_ticket_once(context, server)
+
+
+def say_who_it_is_first(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    sockets = sockets_of(context)
+    tab = Tab(context, server.url, token_hex(4), patience)
+    tab.enter(f"ada-{token_hex(4)}")
+    come_back(tab, lambda: tab.send("written meanwhile"))
+    tab.expect_messages("written meanwhile")
+    for socket in sockets:
+        assert urlsplit(socket.url).query == ""
+        assert [message["type"] for message in socket.sent[:2]] == ["auth", "join"]
+        assert len(socket.has_sent("auth")) == 1
+
+
+@for_styles(["first_message"])
+def test_the_first_message_is_the_token(context: BrowserContext, server: AppServer) -> None:
+    say_who_it_is_first(context, server)
+
+
+# --- Tokens that expire ---------------------------------------------------------------
+
+
+def stay(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    """Two tabs stay on the same sockets for three quarters of an hour."""
+    context.clock.install()
+    sockets = sockets_of(context)
+    renewals: list[str] = []
+    context.on("request", lambda request: renewals.append(request.url))
+    room = token_hex(4)
+    tabs = [Tab(context, server.url, room, patience) for _ in range(2)]
+    tabs[0].enter(f"ada-{room}")
+    tabs[1].page.reload()
+    tabs[1].expect_connection("open")
+    one, other = (socket for socket in sockets if socket.is_welcome)
+    for times in (1, 2, 3):
+        context.clock.fast_forward(ACCESS_SECONDS * 950)
+        for tab, socket in zip(tabs, (one, other), strict=True):
+            wait_until(tab.page, partial(socket.has_renewed, times), patience)
+    tabs[0].send("still here")
+    for tab in tabs:
+        tab.expect_messages("still here")
+    # The second tab took what the first one had got.
+    assert sum(url.endswith("auth/refresh") for url in renewals) == 3
+    tokens = [message["token"] for message in one.has_sent("refresh")]
+    assert tokens == [message["token"] for message in other.has_sent("refresh")]
+    assert len(set(tokens)) == 3
+    for socket in (one, other):
+        assert urlsplit(socket.url).query == ""
+        assert not [message for message in socket.received if message["type"] == "error"]
+    assert len([socket for socket in sockets if socket.is_welcome]) == 2
+
+
+@for_styles(WITH_TOKENS)
+def test_a_live_socket_gets_a_fresh_token_in_time(
+    context: BrowserContext, server: AppServer
+) -> None:
+    stay(context, server)
+
+
+@pytest.fixture(scope="module", params=WITH_TOKENS)
+def short_lived(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppServer]:
+    """A server whose access tokens are good for two seconds."""
+    folder = tmp_path_factory.mktemp(request.param)
+    project = render(folder / "my-chat", Combination(request.param, "memory", "html"))
+    module = project / "app/auth/tokens.py"
+    text = module.read_text()
+    assert text.count("ACCESS_SECONDS = 15 * 60") == 1
+    module.write_text(text.replace("ACCESS_SECONDS = 15 * 60", "ACCESS_SECONDS = 2"))
+    with serving(project) as app:
+        yield app
+
+
+def come_back_after_expiry(
+    context: BrowserContext, server: AppServer, patience: float = 15
+) -> None:
+    """A page that for once did not renew its token in time."""
+    plant(context, server.url, "static/auth/tokens.js", "  schedule(tokens);\n", "")
+    sockets = sockets_of(context)
+    tab = Tab(context, server.url, token_hex(4), patience)
+    tab.enter(f"ada-{token_hex(4)}")
+    tab.send("before")
+    tab.expect_messages("before")
+    wait_until(tab.page, lambda: sum(each.is_welcome for each in sockets) == 3, patience)
+    tab.expect_connection("open")
+    tab.send("after")
+    tab.expect_messages("before", "after")
+    expect(tab.notices).to_have_count(0)
+
+
+def test_a_socket_whose_token_expired_is_followed_by_another(
+    context: BrowserContext, short_lived: AppServer
+) -> None:
+    come_back_after_expiry(context, short_lived)
+
+
+def be_refused_twice(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    """A server that takes no socket, though the session is good."""
+    connections: list[WebSocketRoute] = []
+
+    def refuse(route: WebSocketRoute) -> None:
+        connections.append(route)
+        route.close(code=4401, reason="no")
+
+    context.route_web_socket(SOCKET, refuse)
+    tab = Tab(context, server.url, token_hex(4), patience)
+    tab.page.locator("#account-mode").click()
+    tab.fill_in(f"ada-{token_hex(4)}")
+    tab.expect_login_form(ENDED)
+    assert len(connections) == 2
+
+
+@for_styles(["cookie", "first_message"])
+def test_fresh_credentials_get_one_chance(context: BrowserContext, server: AppServer) -> None:
+    be_refused_twice(context, server)
+
+
+# --- Names, rooms and texts that are markup -------------------------------------------
+
+
+def show_markup(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    name, room = f"{MARKUP}{token_hex(4)}", token_hex(4)
+    tab = Tab(context, server.url, room, patience)
+    tab.enter(name)
+    expect(tab.page.locator("#user")).to_have_text(name)
+    expect(tab.page.locator("#members li")).to_have_text(f"{name} (you)")
+    tab.page.evaluate("name => { location.hash = name; }", MARKUP)
+    expect(tab.page.locator("#room-title")).to_have_text(room)
+    expect(tab.notices).to_contain_text(f"There is no room “{MARKUP}”.")
+    tab.send(MARKUP)
+    tab.expect_messages(MARKUP)
+    expect(tab.messages.locator(".sender")).to_have_text(name)
+    tab.page.locator("#room-name").fill(MARKUP)
+    tab.page.locator("#room-name").press("Enter")
+    expect(tab.page.locator("#room-error")).to_contain_text("A room's name is")
+    tab.page.reload()
+    tab.expect_messages(MARKUP)
+    expect(tab.page.locator("img, script:not([src])")).to_have_count(0)
+    assert not tab.problems
+
+
+@for_styles(["cookie"])
+def test_markup_in_a_name_a_room_and_a_text_is_shown_as_text(
+    context: BrowserContext, server: AppServer
+) -> None:
+    show_markup(context, server)
+
+
+# --- The same promises are broken by faults that are planted --------------------------
+
+FAULTS = [
+    ("cookie", leave_and_return, "accounts/form.js", "ENDED_BECAUSE[ended] ?? ENDED", "ENDED"),
+    ("cookie", be_refused_twice, "../connection.js", "this.#rejections === 1", "true"),
+    ("cookie", show_markup, "../view.js", "shown.textContent = name", "shown.innerHTML = name"),
+    (
+        "ticket",
+        show_each_ticket_once,
+        "ticket.js",
+        'await post("auth/ticket", {})',
+        '(window.kept ??= await post("auth/ticket", {}))',
+    ),
+    (
+        "first_message",
+        say_who_it_is_first,
+        "../connection.js",
+        "if (firstFrame) socket.onopen = () =>",
+        'if (firstFrame) socket.onopen = () => socket.send(\'{"type": "join"}\') ??',
+    ),
+    ("jwt", stay, "tokens.js", 'send({ type: "refresh", token: fresh.access_token });', ""),
+    ("jwt", stay, "tokens.js", "navigator.locks.request(TOKENS, task)", "task()"),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "promise", "path", "old", "new"),
+    [pytest.param(*fault, id=f"{fault[0]}-{number}") for number, fault in enumerate(FAULTS)],
+    indirect=["server"],
+)
+def test_a_fault_of_the_page_is_found(
+    context: BrowserContext,
+    server: AppServer,
+    promise: Callable[..., None],
+    path: str,
+    old: str,
+    new: str,
+) -> None:
+    plant(context, server.url, posixpath.normpath(f"static/auth/{path}"), old, new)
+    with pytest.raises(AssertionError):
+        promise(context, server, patience=1.5)

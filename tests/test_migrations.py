@@ -1,0 +1,396 @@
+"""Migrations run when an update crosses their release: once, with consent, and with care."""
+
+import ast
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from copier.errors import UnsafeTemplateError
+
+from tests.owner import conflicts, hand_over
+from tests.releases import take_history
+from tests.template import DEFAULT, ROOT, commit, git, render, run_copier, update
+
+SCRIPT = ROOT / "hooks" / "v0_2_0.py"
+MOVED, GONE = (runpy.run_path(str(SCRIPT))[name] for name in ("MOVED", "GONE"))
+
+History = tuple[Path, list[str]]
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """A template and its releases, of which the last is the working tree."""
+    template = tmp_path_factory.mktemp("history") / "template"
+    return template, take_history(template)
+
+
+# --- Consent ------------------------------------------------------------------
+
+
+def test_a_project_of_three_releases_ago_runs_each_migration_once(
+    tmp_path: Path, history: History
+) -> None:
+    template, releases = history
+    folder = tmp_path / "my-chat"
+    project = hand_over(render(folder, template=template, revision=releases[-4]))
+    result = run_copier("update", "--defaults", "--trust", cwd=project)
+    assert result.returncode == 0, result.stderr
+    ran = [line for line in result.stderr.splitlines() if "Running task" in line]
+    assert len(ran) == 1
+    assert "hooks/v0_2_0.py" in ran[0]
+    commit(project)
+    again = run_copier("update", "--defaults", cwd=project)
+    assert again.returncode == 0, again.stderr
+    assert "Running task" not in again.stderr
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_copying_asks_for_no_trust(tmp_path: Path, history: History) -> None:
+    template, _ = history
+    project = tmp_path / "my-chat"
+    result = run_copier("copy", "--defaults", template, project)
+    assert result.returncode == 0, result.stderr
+    assert (project / "pyproject.toml").exists()
+
+
+def test_an_update_that_crosses_a_migration_asks_for_trust_and_changes_nothing(
+    tmp_path: Path, history: History
+) -> None:
+    template, releases = history
+    folder = tmp_path / "my-chat"
+    project = hand_over(render(folder, template=template, revision=releases[-2]))
+    result = run_copier("update", "--defaults", cwd=project)
+    assert result.returncode == 4
+    assert "potentially unsafe feature: migrations" in result.stderr
+    assert "--trust" in result.stderr
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_an_update_that_crosses_none_asks_for_no_trust(tmp_path: Path, history: History) -> None:
+    template, releases = history
+    folder = tmp_path / "my-chat"
+    project = hand_over(render(folder, template=template, revision=releases[-3]))
+    result = run_copier("update", "--defaults", f"--vcs-ref={releases[-2]}", cwd=project)
+    assert result.returncode == 0, result.stderr
+    assert f"_commit: {releases[-2]}" in (project / ".copier-answers.yml").read_text()
+
+
+def test_another_answer_of_the_same_release_asks_for_no_trust(
+    tmp_path: Path, history: History
+) -> None:
+    template, releases = history
+    folder = tmp_path / "my-chat"
+    project = hand_over(render(folder, template=template, revision=releases[-1]))
+    update(project, {"broker": "memory"}, releases[-1])
+    old = hand_over(render(tmp_path / "old", template=template, revision=releases[-2]))
+    with pytest.raises(UnsafeTemplateError):
+        update(old, {"broker": "memory"}, releases[-1])
+
+
+# --- v0.2.0: imports of what moved --------------------------------------------
+
+OWN_TABLE = '''"""A table and an endpoint of the owner's own."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, WebSocket
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.auth import CurrentUser, User
+from app.auth.accounts import Account, AccountsStore, Base, digest
+from app.connection import accept
+
+router = APIRouter()
+
+
+class Order(Base):
+    __tablename__ = "orders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+async def name_of(user: CurrentUser) -> str:
+    assert isinstance(user, User)
+    return digest(user.name)
+
+
+@router.websocket("/mine")
+async def mine(
+    socket: WebSocket, name: Annotated[str, Depends(name_of)], accounts: AccountsStore
+) -> None:
+    async with accounts.transaction() as session:
+        await session.get(Account, 1)
+    await accept(socket)
+'''
+
+
+@pytest.mark.parametrize("auth", ["cookie", "jwt"])
+def test_the_owners_modules_can_be_imported_after_the_update(
+    tmp_path: Path, history: History, auth: str
+) -> None:
+    template, releases = history
+    chosen = replace(DEFAULT, auth=auth)
+    folder = tmp_path / "my-chat"
+    project = hand_over(render(folder, chosen, template=template, revision=releases[-2]))
+    own = project / "app" / "orders.py"
+    own.write_text(OWN_TABLE)
+    assert import_error(project, "app.orders") == ""
+    commit(project)
+    result = run_copier("update", "--defaults", "--trust", cwd=project)
+    assert result.returncode == 0, result.stderr
+    assert conflicts(project) == []
+    assert import_error(project, "app.orders") == ""
+    expected = (
+        OWN_TABLE.replace(
+            "from app.auth import CurrentUser, User\n",
+            "from app.auth import CurrentUser\nfrom app.auth.identity import User\n",
+        )
+        .replace(
+            "from app.auth.accounts import Account, AccountsStore, Base, digest\n",
+            "from app.auth.accounts import Account, AccountsStore\n"
+            "from app.auth.database import Base\n"
+            "from app.auth.logins import digest\n",
+        )
+        .replace("from app.connection", "from app.handshake")
+    )
+    assert own.read_text() == expected
+    assert "app/orders.py: imports what moved from where it is now." in result.stdout
+    for line, sentence in (
+        ("class Order(Base):", "Order: a start does not create tables any more"),
+        ("    async with accounts.transaction() as session:", "Accounts.transaction() is gone"),
+    ):
+        number = expected.splitlines().index(line) + 1
+        assert f"app/orders.py:{number}: {sentence}" in result.stdout
+
+
+def import_error(project: Path, module: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", f"import {module}"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stderr
+
+
+def test_every_name_that_left_its_module_is_known(tmp_path: Path, history: History) -> None:
+    template, releases = history
+    new = releases[releases.index("v0.2.0")]
+    missing = set()
+    for auth in ("cookie", "jwt", "none"):
+        chosen = replace(DEFAULT, auth=auth)
+        before, after = (
+            render(tmp_path / f"{auth}-{tag}", chosen, template=template, revision=tag)
+            for tag in (releases[releases.index("v0.2.0") - 1], new)
+        )
+        missing |= set(public_names(before)) - set(public_names(after))
+    assert missing == MOVED.keys() | GONE.keys()
+
+
+def public_names(project: Path) -> Iterator[tuple[str, str]]:
+    """What may be imported from each module: what it defines, or lists in `__all__`."""
+    for path in (project / "app").rglob("*.py"):
+        module = ".".join(path.relative_to(project).with_suffix("").parts)
+        for node in ast.parse(path.read_text()).body:
+            names: list[str] = []
+            match node:
+                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                    names = [node.name]
+                case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=elements)):
+                    names = [str(it.value) for it in elements if isinstance(it, ast.Constant)]
+                case ast.Assign(targets=[ast.Name(id=name)]):
+                    names = [name]
+                case ast.AnnAssign(target=ast.Name(id=name)):
+                    names = [name]
+            for name in names:
+                if not name.startswith("_"):
+                    yield module.removesuffix(".__init__"), name
+
+
+def test_everything_that_moved_is_where_the_migration_says(
+    tmp_path: Path, history: History
+) -> None:
+    template, _ = history
+    found: set[tuple[str, str]] = set()
+    for auth in ("cookie", "jwt"):
+        chosen = replace(DEFAULT, auth=auth)
+        found |= {*public_names(render(tmp_path / auth, chosen, template=template))}
+    assert {(target, name) for (_, name), target in MOVED.items()} <= found
+
+
+# --- v0.2.0: with care --------------------------------------------------------
+
+MODULES = {
+    "app/auth/__init__.py": '__all__ = ["CurrentUser"]\nCurrentUser = 1\n',
+    "app/auth/accounts.py": "from app.auth.database import Base\nAccount = 1\n",
+    "app/auth/database.py": "class Base: pass\n",
+    "app/auth/identity.py": "class User: pass\n",
+    "app/auth/jwt.py": "",
+    "app/auth/logins.py": "def digest(): pass\ndef next_token(): pass\n",
+    "app/auth/throttle.py": "def check_password(): pass\nLoggedIn = 1\n",
+    "app/auth/tokens.py": "BadToken: int = 1\nREFRESH_SECONDS = 1\nmake_access_token = 1\n"
+    "read_access_token = 1\n",
+    "app/connection.py": "",
+    "app/handshake.py": "async def accept(): pass\n",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What the script needs of a project of v0.2.0: modules with names."""
+    root = tmp_path / "project"
+    for name, text in MODULES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / ".gitignore").write_text(".venv/\n")
+    git(tmp_path, "init", "--quiet", str(root))
+    commit(root)
+    return root
+
+
+def migrate(project: Path) -> str:
+    """Run the script as copier does. The answer is what it says."""
+    result = subprocess.run(
+        [sys.executable, SCRIPT],
+        cwd=project,
+        capture_output=True,
+        check=True,
+        env=os.environ | {"STAGE": "after", "VERSION_FROM": "v0.1.0", "VERSION_TO": "v0.2.0"},
+    )
+    assert result.stderr == b""
+    return result.stdout.decode()
+
+
+REWRITTEN = [
+    ("from app.auth.accounts import Base", "from app.auth.database import Base"),
+    ("from app.auth import User", "from app.auth.identity import User"),
+    (
+        "from app.auth.accounts import Base as B, Base",
+        "from app.auth.database import Base as B, Base",
+    ),
+    ("from app.auth.accounts import Base  # why", "from app.auth.database import Base  # why"),
+    (
+        "from app.auth.accounts import (\n    # why\n    Base,\n)",
+        "from app.auth.database import (\n    # why\n    Base,\n)",
+    ),
+    (
+        "from app.auth.accounts import Base; x = 1",
+        "from app.auth.database import Base; x = 1",
+    ),
+    (
+        "if True:\n    from app.auth.accounts import Account as A, Base as B",
+        "if True:\n    from app.auth.accounts import Account as A\n"
+        "    from app.auth.database import Base as B",
+    ),
+    (
+        "from app.auth.jwt import REFRESH_SECONDS, BadToken, make_access_token, next_token, "
+        "read_access_token",
+        "from app.auth.logins import next_token\n"
+        "from app.auth.tokens import REFRESH_SECONDS, BadToken, make_access_token, "
+        "read_access_token",
+    ),
+    (
+        "é = 1\r\nfrom app.auth.accounts import Base\r",
+        "é = 1\r\nfrom app.auth.database import Base\r",
+    ),
+    (
+        "from app.auth.accounts import Account, Base\r",
+        "from app.auth.accounts import Account\r\nfrom app.auth.database import Base\r",
+    ),
+    ("from app.auth.accounts import \\\n    Base", "from app.auth.database import \\\n    Base"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), REWRITTEN)
+def test_an_import_is_rewritten_and_the_rest_is_left(
+    project: Path, before: str, after: str
+) -> None:
+    own = project / "mine.py"
+    own.write_bytes(f"# Before\n{before}\n# After\n".encode())
+    said = migrate(project)
+    assert own.read_bytes().decode() == f"# Before\n{after}\n# After\n"
+    assert said.startswith("mine.py: imports what moved from where it is now.\n")
+    assert git(project, "status", "--porcelain").split() == ["??", "mine.py"]
+    assert migrate(project) == ""
+    assert own.read_bytes().decode() == f"# Before\n{after}\n# After\n"
+
+
+LEFT = [
+    (
+        "from app.auth.accounts import Account, Base  # why",
+        "import from app.auth.database instead: Base.",
+    ),
+    (
+        "from app.auth.accounts import (\n    Account,  # why\n    Base,\n)",
+        "import from app.auth.database instead: Base.",
+    ),
+    (
+        "x = 1; from app.auth.accounts import Account, Base",
+        "import from app.auth.database instead: Base.",
+    ),
+    (
+        "from app.auth.accounts import Account; from app.auth.accounts import Base",
+        "import from app.auth.database instead: Base.",
+    ),
+    ("x = 1; from app.connection import accept", "import from app.handshake instead: accept."),
+    (
+        "from app.auth.accounts import open_accounts",
+        "app.auth.accounts.open_accounts: it is gone, use open_database of app.auth.database, "
+        "and Accounts(database).",
+    ),
+    (
+        "from app.auth.cookie import COOKIE",
+        "app.auth.cookie.COOKIE: it is in app.auth.sessions now.",
+    ),
+    (
+        "import app.auth.accounts; print(app.auth.accounts.digest)",
+        "app.auth.accounts.digest: it is in app.auth.logins now.",
+    ),
+    (
+        "from app.auth import accounts as a; print(a.digest, a.Account)",
+        "app.auth.accounts.digest: it is in app.auth.logins now.",
+    ),
+    ("import app.auth.jwt as\n", "can't be parsed. Look at what it imports from app."),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), LEFT)
+def test_what_is_not_safe_to_change_is_said_and_left(
+    project: Path, text: str, sentence: str
+) -> None:
+    own = project / "mine.py"
+    own.write_text(text + "\n")
+    expected = f"What is left to you:\n  mine.py:1: {sentence}\n"
+    assert migrate(project) == expected
+    assert migrate(project) == expected
+    assert own.read_text() == text + "\n"
+
+
+def test_what_the_owner_kept_in_its_place_stays(project: Path) -> None:
+    accounts = project / "app" / "auth" / "accounts.py"
+    accounts.write_text("Account = 1\nclass Base: pass\ndef digest(): pass\n")
+    own = project / "mine.py"
+    own.write_text("from app.auth.accounts import Base, digest\n")
+    assert migrate(project) == ""
+    assert own.read_text() == "from app.auth.accounts import Base, digest\n"
+
+
+def test_only_modules_of_the_project_are_touched(project: Path) -> None:
+    text = "from app.auth.accounts import Base\n"
+    ignored, linked = project / ".venv" / "lib.py", project / "linked.py"
+    ignored.parent.mkdir()
+    ignored.write_text(text)
+    linked.symlink_to(ignored)
+    assert migrate(project) == ""
+    assert ignored.read_text() == text
+
+
+def test_a_project_without_anything_of_its_own_hears_nothing(project: Path) -> None:
+    assert migrate(project) == ""
+    assert git(project, "status", "--porcelain") == ""
