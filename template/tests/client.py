@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 PATIENCE = 5.0
@@ -109,3 +110,14 @@ async def open_client(
         if credentials.first_frame is not None:
             await socket.send(credentials.first_frame)
         yield Client(socket)
+
+
+async def refused_with(ws_url: str, credentials: Credentials, path: str) -> int:
+    """How a socket is refused: the HTTP status, or the code with which it is closed again."""
+    try:
+        async with open_client(ws_url, credentials, path) as client:
+            async with asyncio.timeout(PATIENCE):
+                await client.socket.wait_closed()
+            return client.socket.close_code or 0
+    except InvalidStatus as refused:
+        return refused.response.status_code

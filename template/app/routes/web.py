@@ -28,9 +28,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
 }
 
 # Some systems register other types for these, which nosniff makes browsers refuse.
@@ -40,7 +37,7 @@ mimetypes.add_type("image/svg+xml", ".svg")
 
 
 class WebFiles(StaticFiles):
-    """Static files, each with the security headers."""
+    """Static files, each with the page's policy."""
 
     async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
         response = await super().get_response(path, scope)
