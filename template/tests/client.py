@@ -45,7 +45,11 @@ class Client:
     async def receive(self) -> JSON:
         """The next message."""
         async with asyncio.timeout(PATIENCE):
-            message: JSON = json.loads(await self.socket.recv())
+            frame = await self.socket.recv()
+        try:
+            message: JSON = json.loads(frame)
+        except ValueError:
+            raise AssertionError(f"this is no message: {frame!r}") from None
         self.seen.append(message)
         return message
 

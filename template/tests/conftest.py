@@ -30,13 +30,9 @@ async def broker_url(request: pytest.FixtureRequest, folder: Path) -> AsyncItera
 @pytest_asyncio.fixture(scope="session")
 async def server(broker_url: str, folder: Path) -> AsyncIterator[AppServer]:
     """A server on each broker, shared by the tests."""
-    server = AppServer(folder, {"BROKER_URL": broker_url, "PING_INTERVAL": "1"})
-    await server.start()
-    try:
+    settings = {"BROKER_URL": broker_url, "PING_INTERVAL": "1"}
+    async with AppServer(folder, settings).running() as server:
         yield server
-    finally:
-        await server.stop()
-    assert "Traceback" not in server.read_log()
 
 
 @pytest_asyncio.fixture

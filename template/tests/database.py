@@ -6,11 +6,11 @@ databases, or a local one, of which only the binaries have to be there.
 
 import asyncio
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -129,10 +129,9 @@ def binary(name: str) -> str | None:
 def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """Make a cluster in an empty folder, and serve it."""
     user = None
-    if os.geteuid() == 0:  # whom PostgreSQL refuses
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        user = nobody.pw_uid
+    if sys.platform != "win32" and os.geteuid() == 0:  # whom PostgreSQL refuses
+        user = "nobody"
+        shutil.chown(folder, user)
     with (folder / "log").open("wb") as log:
         initdb = [str(binary("initdb")), "--auth=trust", "--username=tests", "--encoding=UTF8"]
         subprocess.run(

@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -71,6 +73,16 @@ class AppServer:
         self._command = command
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Serve for the length of the block. It must log no traceback."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+        assert "Traceback" not in self.read_log()
 
     async def start(self) -> None:
         """Start, and wait until requests are answered."""

@@ -34,10 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """One server for all of these tests: they need no broker."""
-    server = AppServer(folder, {})
-    await server.start()
-    yield server
-    await server.stop()
+    async with AppServer(folder, {}).running() as server:
+        yield server
 
 
 @pytest_asyncio.fixture

@@ -32,14 +32,9 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
     """One server for all of these tests: they need no broker."""
-    server = AppServer(tmp_path_factory.mktemp("server"), {})
-    await server.start()
-    try:
+    async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
         await scrape_until(server, **NOBODY)
-    finally:
-        await server.stop()
-    assert "Traceback" not in server.read_log()
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -40,12 +40,9 @@ examples = settings(
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """In place of the server that the tests share: its log is searched."""
-    server = AppServer(folder, {"PING_INTERVAL": "1", "MAX_CONNECTIONS_PER_ADDRESS": "0"})
-    await server.start()
-    try:
+    settings = {"PING_INTERVAL": "1", "MAX_CONNECTIONS_PER_ADDRESS": "0"}
+    async with AppServer(folder, settings).running() as server:
         yield server
-    finally:
-        await server.stop()
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -12,8 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.auth import sign_in
-from tests.auth.accounts import log_in
-from tests.auth.tokens import Tokens, bad_tokens
+from tests.auth.tokens import Tokens, bad_tokens, log_in_anew, refresh
 from tests.client import Client, open_client
 from tests.conftest import StartServer
 from tests.server import AppServer
@@ -27,13 +26,8 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
     """One server for all of these tests: they need no broker."""
-    server = AppServer(tmp_path_factory.mktemp("server"), {})
-    await server.start()
-    try:
+    async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
-    finally:
-        await server.stop()
-    assert "Traceback" not in server.read_log()
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -58,16 +52,6 @@ async def tokens_of(server: AppServer, name: str) -> Tokens:
     tokens = await sign_in(server.url, name)
     assert isinstance(tokens, Tokens)
     return tokens
-
-
-async def log_in_anew(server: AppServer) -> dict[str, str]:
-    """The tokens of another login of Ada's."""
-    tokens: dict[str, str] = (await log_in(server.url, "Ada")).json()
-    return tokens
-
-
-async def refresh(http: httpx.AsyncClient, refresh_token: str) -> httpx.Response:
-    return await http.post("/auth/refresh", data={"refresh_token": refresh_token})
 
 
 async def closed(client: Client, patience: float) -> int | None:
@@ -107,7 +91,7 @@ async def test_a_fresh_token_keeps_a_socket_open(server: AppServer, ada: Tokens)
 async def test_a_fresh_token_may_come_from_another_login_of_the_user(
     server: AppServer, ada: Tokens, http: httpx.AsyncClient
 ) -> None:
-    first, second = await log_in_anew(server), await log_in_anew(server)
+    first, second = await log_in_anew(server.url), await log_in_anew(server.url)
     async with open_client(server.ws_url, ada.with_access_token(first["access_token"])) as client:
         await client.send(type="refresh", token=second["access_token"])
         await client.on_the_way()
@@ -157,7 +141,7 @@ async def test_a_token_that_cannot_be_checked_leaves_the_socket_open(
 async def test_a_spent_refresh_token_closes_the_sockets_of_its_login(
     server: AppServer, ada: Tokens, http: httpx.AsyncClient
 ) -> None:
-    first = await log_in_anew(server)
+    first = await log_in_anew(server.url)
     await refresh(http, first["refresh_token"])
     async with (
         open_client(server.ws_url, ada.with_access_token(first["access_token"])) as client,

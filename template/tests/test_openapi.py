@@ -21,12 +21,8 @@ SECONDS = 60.0
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """In place of the server that the tests share: its log is searched."""
-    server = AppServer(folder, {})
-    await server.start()
-    try:
+    async with AppServer(folder, {}).running() as server:
         yield server
-    finally:
-        await server.stop()
 
 
 async def schemathesis(server: AppServer, folder: Path, *options: str) -> str:

@@ -43,10 +43,5 @@ async def server(folder: Path) -> AsyncIterator[AppServer]:
     """In place of the server that the tests share."""
     # Compressed, what a slow client leaves unread would take long to fill the buffers.
     settings = {"PING_INTERVAL": "1", "UVICORN_WS_PER_MESSAGE_DEFLATE": "false"}
-    server = AppServer(folder, settings, PLAIN_UVICORN)
-    await server.start()
-    try:
+    async with AppServer(folder, settings, PLAIN_UVICORN).running() as server:
         yield server
-    finally:
-        await server.stop()
-    assert "Traceback" not in server.read_log()

@@ -103,10 +103,10 @@ async def test_sockets_of_a_killed_worker_are_not_counted_on(
 def test_workers_that_cannot_start_end_the_server_with_an_error(
     broker_url: str, tmp_path: Path
 ) -> None:
-    bad = {"BROKER_URL": f"{broker_url}?socket_timeout=soon", "WEB_CONCURRENCY": "2"}
+    bad = {"BROKER_URL": f"{broker_url}?nonsense=1", "WEB_CONCURRENCY": "2"}
     ended = run_module(tmp_path, "app", PORT=str(free_port()), **SETTINGS, **bad)
     assert ended.returncode != 0
-    assert "socket_timeout" in ended.stderr
+    assert "nonsense" in ended.stderr
 
 
 async def test_many_publish_at_once(start_server: StartServer, broker_url: str, room: str) -> None:

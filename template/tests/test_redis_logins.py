@@ -33,6 +33,8 @@ async def start_two(start_server: StartServer, broker_url: str, folder: Path) ->
 def at(server: AppServer, credentials: Credentials) -> Credentials:
     """What a page of this server presents, wherever the user logged in."""
     origin = credentials.headers.get("Origin")
+    if origin is None:
+        return credentials
     headers = {
         name: server.url if value == origin else value
         for name, value in credentials.headers.items()
@@ -90,9 +92,9 @@ async def test_what_is_no_login_does_no_harm_on_the_channel(
         ]
         channel = f"{PROJECT_NAME}:0:{CHANNEL}"
         for login in (b"", b"\x00", b"{}", b"x" * 1_000_000):
-            assert await redis.publish(channel, b"  " + login) == 2
+            assert await redis.publish(channel, b"  " + login) >= 2
         for poison in (b"", b"\xff\xfe", b"  \xff", b"nobody published this"):
-            assert await redis.publish(channel, poison) == 2
+            assert await redis.publish(channel, poison) >= 2
         for client in sockets:
             await serves(client)
         await log_out(servers[0].url, this)

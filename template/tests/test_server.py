@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -71,10 +72,16 @@ async def test_a_handshake_that_cannot_be_read_is_ended(
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     writer.write(headers + b"\r\n")
-    async with asyncio.timeout(PATIENCE):
-        assert (await reader.read()).startswith(b"HTTP/1.1 " + status)
+    answer = b""
+    # What the server did not read of the request resets the connection.
+    with suppress(ConnectionError):
+        async with asyncio.timeout(PATIENCE):
+            while piece := await reader.read(4096):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 " + status) or (not answer and len(headers) > 65536)
     writer.close()
-    await writer.wait_closed()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize("is_announced", [True, False])

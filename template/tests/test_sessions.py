@@ -26,10 +26,9 @@ async def server(
     database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[AppServer]:
     """One server for all of these tests: they need no broker."""
-    server = AppServer(tmp_path_factory.mktemp("server"), {"DATABASE_URL": database_url})
-    await server.start()
-    yield server
-    await server.stop()
+    settings = {"DATABASE_URL": database_url}
+    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="module")

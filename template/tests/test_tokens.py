@@ -15,8 +15,8 @@ from app.auth.database import Database, open_database
 from app.auth.logins import Login, id_of
 from app.auth.tokens import ACCESS_SECONDS, CLAIMS
 from tests.auth import sign_in
-from tests.auth.accounts import PASSWORD, SECRET_KEY, log_in
-from tests.auth.tokens import OTHER_KEY, Tokens, bad_tokens
+from tests.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY
+from tests.auth.tokens import Tokens, bad_tokens, log_in_anew, refresh
 from tests.client import open_client
 from tests.conftest import StartServer
 from tests.server import AppServer
@@ -32,13 +32,9 @@ async def server(
     database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[AppServer]:
     """One server for all of these tests: they need no broker."""
-    server = AppServer(tmp_path_factory.mktemp("server"), {"DATABASE_URL": database_url})
-    await server.start()
-    try:
+    settings = {"DATABASE_URL": database_url}
+    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
         yield server
-    finally:
-        await server.stop()
-    assert "Traceback" not in server.read_log()
 
 
 @pytest_asyncio.fixture
@@ -70,16 +66,6 @@ async def tokens_of(server: AppServer, name: str) -> Tokens:
     tokens = await sign_in(server.url, name)
     assert isinstance(tokens, Tokens)
     return tokens
-
-
-async def log_in_anew(server: AppServer) -> dict[str, str]:
-    """The tokens of another login of Ada's."""
-    tokens: dict[str, str] = (await log_in(server.url, "Ada")).json()
-    return tokens
-
-
-async def refresh(http: httpx.AsyncClient, refresh_token: str) -> httpx.Response:
-    return await http.post("/auth/refresh", data={"refresh_token": refresh_token})
 
 
 async def me(base_url: str, access_token: str) -> httpx.Response:
@@ -149,7 +135,7 @@ async def test_the_first_key_signs_and_all_are_accepted(
 async def test_a_refresh_token_is_exchanged_for_a_new_pair(
     server: AppServer, http: httpx.AsyncClient
 ) -> None:
-    first = await log_in_anew(server)
+    first = await log_in_anew(server.url)
 
     answer = await refresh(http, first["refresh_token"])
 
@@ -164,8 +150,8 @@ async def test_a_refresh_token_is_exchanged_for_a_new_pair(
 async def test_a_spent_refresh_token_ends_its_login_and_no_other(
     server: AppServer, http: httpx.AsyncClient
 ) -> None:
-    on_another_device = await log_in_anew(server)
-    first = await log_in_anew(server)
+    on_another_device = await log_in_anew(server.url)
+    first = await log_in_anew(server.url)
     second = (await refresh(http, first["refresh_token"])).json()
 
     assert (await refresh(http, first["refresh_token"])).status_code == 401
@@ -177,7 +163,7 @@ async def test_a_spent_refresh_token_ends_its_login_and_no_other(
 async def test_of_those_who_spend_a_refresh_token_at_once_one_gets_tokens_at_most(
     server: AppServer, http: httpx.AsyncClient
 ) -> None:
-    tokens = await log_in_anew(server)
+    tokens = await log_in_anew(server.url)
 
     answers = await asyncio.gather(*(refresh(http, tokens["refresh_token"]) for _ in range(8)))
 
@@ -190,13 +176,13 @@ async def test_of_those_who_spend_a_refresh_token_at_once_one_gets_tokens_at_mos
 async def test_an_expired_refresh_token_is_refused_and_cleared_away(
     server: AppServer, http: httpx.AsyncClient, database: Database
 ) -> None:
-    tokens = await log_in_anew(server)
+    tokens = await log_in_anew(server.url)
     this_login = Login.id == id_of(tokens["refresh_token"])
     async with database.transaction() as session:
         await session.execute(update(Login).where(this_login).values(expires_at=1))
 
     assert (await me(server.url, tokens["access_token"])).status_code == 401
-    await log_in_anew(server)
+    await log_in_anew(server.url)
 
     async with database.transaction() as session:
         assert await session.scalar(select(Login).where(this_login)) is None
@@ -216,7 +202,7 @@ async def test_a_refresh_token_that_nobody_issued_is_refused(
 async def test_a_secret_of_another_login_is_refused(
     server: AppServer, http: httpx.AsyncClient, grace: Tokens
 ) -> None:
-    login, _ = (await log_in_anew(server))["refresh_token"].split(".")
+    login, _ = (await log_in_anew(server.url))["refresh_token"].split(".")
     _, secret = grace.refresh_token.split(".")
 
     assert (await refresh(http, f"{login}.{secret}")).status_code == 401
@@ -227,7 +213,7 @@ async def test_an_access_token_does_not_refresh(http: httpx.AsyncClient, ada: To
 
 
 async def test_logging_out_ends_the_login(server: AppServer, http: httpx.AsyncClient) -> None:
-    tokens = await log_in_anew(server)
+    tokens = await log_in_anew(server.url)
 
     answer = await http.post("/auth/logout", data={"refresh_token": tokens["refresh_token"]})
 
@@ -256,7 +242,7 @@ async def test_the_database_does_not_hold_the_secret_of_a_refresh_token(
 async def test_refresh_tokens_stay_out_of_the_log(
     server: AppServer, http: httpx.AsyncClient
 ) -> None:
-    tokens = await log_in_anew(server)
+    tokens = await log_in_anew(server.url)
     second = (await refresh(http, tokens["refresh_token"])).json()
     await http.post("/auth/logout", data={"refresh_token": second["refresh_token"]})
 

@@ -10,26 +10,42 @@ from pathlib import Path
 
 from tests.postgres_server import postgres_folders
 from tests.redis_server import redis_folder
-from tests.template import Combination
+from tests.template import DEFAULT, Combination
 
 # What these prove does not depend on who logs in, and with accounts it takes twice as long:
 # each server hashes the passwords of its users.
 OF_THE_BROKER_ALONE = [
+    "tests/test_bounded_requests.py",
     "tests/test_deploy.py",
     "tests/test_fuzz.py",
+    "tests/test_headers.py",
     "tests/test_history.py",
     "tests/test_limits.py",
     "tests/test_manager.py",
     "tests/test_metrics.py",
     "tests/test_model.py",
+    "tests/test_permissions.py",
     "tests/test_plain_uvicorn.py",
     "tests/test_prebuilt_frames.py",
     "tests/test_presence.py",
     "tests/test_recovery.py",
+    "tests/test_redis.py",
     "tests/test_redis_backend.py",
     "tests/test_redis_model.py",
     "tests/test_redis_outage.py",
+    "tests/test_redis_settings.py",
     "tests/test_slow_client.py",
+]
+
+# What ticket has in common with cookie, and first_message with jwt.
+OF_THE_ACCOUNTS_ALONE = [
+    "tests/test_account_settings.py",
+    "tests/test_accounts.py",
+    "tests/test_add_user.py",
+    "tests/test_database.py",
+    "tests/test_openapi.py",
+    "tests/test_sessions.py",
+    "tests/test_throttle.py",
 ]
 
 # What shows that the parts of a project fit together.
@@ -58,12 +74,15 @@ def suite_of(combination: Combination) -> list[str]:
     """
     if combination != sibling_of(combination):
         own = ["tests/test_web.py"] if combination.client != "none" else []
-        if combination.auth != "none":
-            own.append(f"tests/test_auth_{combination.auth}.py")
+        if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
+            own.append("tests/test_database.py")
         return [*OF_THE_WHOLE, *own]
     if combination.auth == "none":
         return []
-    return [f"--ignore={name}" for name in OF_THE_BROKER_ALONE]
+    proven_elsewhere = list(OF_THE_BROKER_ALONE)
+    if combination.auth in {"ticket", "first_message"}:
+        proven_elsewhere += OF_THE_ACCOUNTS_ALONE
+    return [f"--ignore={name}" for name in proven_elsewhere]
 
 
 def failing_tests(

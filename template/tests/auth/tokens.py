@@ -6,14 +6,13 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import httpx
 import jwt
 
 from app import PROJECT_NAME
 from app.auth.tokens import CLAIMS
-from tests.auth.accounts import SECRET_KEY
+from tests.auth.accounts import OTHER_KEY, SECRET_KEY, log_in
 from tests.client import Credentials
-
-OTHER_KEY = "another key for tests and for nothing else"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,16 @@ class Tokens(Credentials):
     def claims(self) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(self.access_token, options={"verify_signature": False})
         return claims
+
+
+async def log_in_anew(base_url: str) -> dict[str, str]:
+    """The tokens of another login of Ada's."""
+    tokens: dict[str, str] = (await log_in(base_url, "Ada")).json()
+    return tokens
+
+
+async def refresh(http: httpx.AsyncClient, refresh_token: str) -> httpx.Response:
+    return await http.post("/auth/refresh", data={"refresh_token": refresh_token})
 
 
 def sign(claims: dict[str, Any], key: str = SECRET_KEY, algorithm: str = "HS256") -> str:
