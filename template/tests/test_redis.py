@@ -17,7 +17,7 @@ from tests.auth import SETTINGS, sign_in
 from tests.client import open_client, until
 from tests.conftest import StartServer
 from tests.pair import deliver_both_ways, pair_in, start_pair, user_of
-from tests.server import AppServer, free_port, run_module
+from tests.server import PROJECT, AppServer, free_port, run_module
 from tests.test_metrics import scrape, scrape_until
 from tests.test_redis_backend import connected
 
@@ -100,13 +100,30 @@ async def test_sockets_of_a_killed_worker_are_not_counted_on(
         await scrape_until(server, websocket_connections=left)
 
 
+BREAKS_WORKERS = """
+import gc
+import sys
+
+def fail():
+    raise RuntimeError("this worker can't start")
+
+if "--multiprocessing-fork" in sys.orig_argv:
+    gc.freeze = fail  # which the lifespan calls
+"""
+
+
 def test_workers_that_cannot_start_end_the_server_with_an_error(
     broker_url: str, tmp_path: Path
 ) -> None:
-    bad = {"BROKER_URL": f"{broker_url}?nonsense=1", "WEB_CONCURRENCY": "2"}
-    ended = run_module(tmp_path, "app", PORT=str(free_port()), **SETTINGS, **bad)
+    (tmp_path / "sitecustomize.py").write_text(BREAKS_WORKERS)
+    settings = {
+        "BROKER_URL": broker_url,
+        "WEB_CONCURRENCY": "2",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)]),
+    }
+    ended = run_module(tmp_path, "app", PORT=str(free_port()), **SETTINGS, **settings)
     assert ended.returncode != 0
-    assert "nonsense" in ended.stderr
+    assert "this worker can't start" in ended.stderr
 
 
 async def test_many_publish_at_once(start_server: StartServer, broker_url: str, room: str) -> None:

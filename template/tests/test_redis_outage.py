@@ -73,6 +73,7 @@ async def test_what_nobody_heard_is_filled_in(
     async with pair_in(room, servers) as (alice, bob):
         async with nobody_hears(redis_server.url):
             names = [await alice.publish(room, "hello") for _ in range(100)]
+            await taken(redis_server.url, room, 100)
             assert not frames_of(alice, "message")
         for client in (alice, bob):
             assert [frame["id"] for frame in await client.messages(100)] == names

@@ -37,14 +37,13 @@ OF_THE_BROKER_ALONE = [
     "tests/test_slow_client.py",
 ]
 
-# What ticket has in common with cookie, and first_message with jwt.
+# What every style with accounts has in common with cookie, which runs it.
 OF_THE_ACCOUNTS_ALONE = [
     "tests/test_account_settings.py",
     "tests/test_accounts.py",
     "tests/test_add_user.py",
     "tests/test_database.py",
     "tests/test_openapi.py",
-    "tests/test_sessions.py",
     "tests/test_throttle.py",
 ]
 
@@ -53,18 +52,16 @@ OF_THE_WHOLE = [
     "tests/test_echo.py",
     "tests/test_realtime.py",
     "tests/test_server.py",
-    "tests/test_settings.py",
 ]
 
 
 def sibling_of(combination: Combination) -> Combination:
     """The project whose suite proves the most of what this one has.
 
-    With accounts it has Redis, since those suites run with memory:// too. Which client is
-    shipped makes no difference to the server.
+    It has Redis, since its suite runs with memory:// too. Which client is shipped makes no
+    difference to the server.
     """
-    broker = combination.broker if combination.auth == "none" else "redis"
-    return Combination(combination.auth, broker, "none")
+    return Combination(combination.auth, "redis", "none")
 
 
 def suite_of(combination: Combination) -> list[str]:
@@ -80,7 +77,7 @@ def suite_of(combination: Combination) -> list[str]:
     if combination.auth == "none":
         return []
     proven_elsewhere = list(OF_THE_BROKER_ALONE)
-    if combination.auth in {"ticket", "first_message"}:
+    if combination.auth != "cookie":
         proven_elsewhere += OF_THE_ACCOUNTS_ALONE
     return [f"--ignore={name}" for name in proven_elsewhere]
 
