@@ -195,8 +195,8 @@ FAULTS = [
     Fault(
         "messages stay in their process",
         REDIS,
-        "app/broker/redis.py",
-        "                await self._published.put(event)\n",
+        "app/broker/redis_subscriptions.py",
+        "                await self.heard.put(event)\n",
         "                pass\n",
         "tests/test_redis.py",
         "test_two_processes_exchange_messages",
@@ -222,7 +222,7 @@ FAULTS = [
     Fault(
         "a lost connection to Redis is not made again",
         REDIS,
-        "app/broker/redis.py",
+        "app/broker/redis_subscriptions.py",
         "            await asyncio.sleep(delay)\n",
         "            await asyncio.sleep(3600 + delay)\n",
         "tests/test_redis_outage.py",
@@ -240,7 +240,7 @@ FAULTS = [
     Fault(
         "a project is ready without its broker",
         REDIS,
-        "app/broker/redis.py",
+        "app/broker/redis_subscriptions.py",
         "        if self._heard_at is None:\n            return False\n",
         "        if self._heard_at is None:\n            return True\n",
         "tests/test_redis_outage.py",

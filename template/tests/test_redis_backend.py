@@ -10,7 +10,7 @@ from broadcaster import Event
 from redis.asyncio import Redis
 
 from app.broker import BrokerUnavailable, Publication, Record, Resubscribed
-from app.broker.redis import RedisBackend
+from app.broker.redis import RedisBackend, connection_pool
 from app.broker.redis_pipeline import MAX_WAITING, Pipeline
 from app.protocol import Position
 from tests.broker.redis import RedisServer
@@ -223,8 +223,7 @@ async def test_history_waits_for_the_subscription(broker_url: str) -> None:
 
 
 async def test_what_waits_to_be_sent_is_bounded() -> None:
-    async with Redis.from_url("redis://127.0.0.1:1") as redis:
-        pipeline = Pipeline(redis, [], deadline=1)  # which is not running
-        waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
-        assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
+    pipeline = Pipeline(connection_pool("redis://localhost"), [], deadline=1)  # not running
+    waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
+    assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
     assert not any(answer.done() for answer in waiting)

@@ -55,7 +55,7 @@ class RedisMachine(MemoryMachine):
 def test_members_on_two_workers_see_the_sequence_of_their_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.broker.redis.CANARY_INTERVAL", 0.05)
+    monkeypatch.setattr("app.broker.redis_subscriptions.CANARY_INTERVAL", 0.05)
     server = RedisServer(tmp_path)
     try:
         asyncio.run(server.start())

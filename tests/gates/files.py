@@ -143,6 +143,7 @@ BROKER = {
         "app/broker/redis_pipeline.py",
         "app/broker/redis_position.lua",
         "app/broker/redis_publish.lua",
+        "app/broker/redis_subscriptions.py",
         "compose.yaml",
         "tests/broker/redis.py",
         "tests/pair.py",

@@ -111,7 +111,9 @@ class MemoryBackend(Backend):
     def _append(self, channel: str, record: Record) -> Publication | None:
         """Give a record its place, or none if it has one already."""
         now = time.monotonic()
-        known = self._channels.setdefault(channel, Channel(self._origin))
+        known = self._channels.get(channel)
+        if known is None:
+            known = self._channels[channel] = Channel(self._origin)
         known.used_at = now
         self._channels.move_to_end(channel)
         known.forget(self.history_size, now - self.history_seconds)

@@ -1,13 +1,15 @@
 """Commands to Redis over one connection, all that wait in one round trip."""
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from redis.asyncio import Redis
+from hiredis import pack_command
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
@@ -26,24 +28,17 @@ Argument = str | bytes | float
 class Script:
     """A Lua script: the files of these names, one after the other."""
 
-    def __init__(self, redis: Redis, *names: str) -> None:
+    def __init__(self, *names: str) -> None:
         folder = files("app.broker")
-        source = "\n".join(folder.joinpath(name).read_text() for name in names)
-        self._registered = redis.register_script(source)
-
-    @property
-    def digest(self) -> str:
+        self.source = "\n".join(folder.joinpath(name).read_text() for name in names)
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         """By which Redis knows the script, once it was loaded."""
-        return self._registered.sha
-
-    async def load(self, redis: Redis) -> None:
-        await redis.script_load(self._registered.script)
 
 
 class Waiting(NamedTuple):
     """A command that waits for its answer."""
 
-    command: Sequence[Argument]
+    packed: bytes
     answer: asyncio.Future[Any]
     expires_at: float
 
@@ -55,8 +50,11 @@ class Pipeline:
     that were sent with it; none is sent twice.
     """
 
-    def __init__(self, redis: Redis, scripts: Sequence[Script], deadline: float) -> None:
-        self._redis = redis
+    def __init__(
+        self, pool: BlockingConnectionPool, scripts: Sequence[Script], deadline: float
+    ) -> None:
+        self._pool = pool
+        self._connection: AbstractConnection | None = None  # once there was a command
         self._scripts = scripts
         self._deadline = deadline
         self._waiting: deque[Waiting] = deque()
@@ -79,7 +77,7 @@ class Pipeline:
         if len(self._waiting) >= MAX_WAITING:
             answer.set_exception(ConnectionError("too many commands wait for Redis"))
             return answer
-        self._waiting.append(Waiting(command, answer, loop.time() + self._deadline))
+        self._waiting.append(Waiting(pack(*command), answer, loop.time() + self._deadline))
         self._something_waits.set()
         return answer
 
@@ -103,31 +101,41 @@ class Pipeline:
                     waiting.answer.set_result(answer)
 
     async def _answers(self, batch: Sequence[Waiting]) -> list[Any]:
-        pool = self._redis.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            answers = await self._round_trip(connection, batch)
-        finally:
-            await pool.release(connection)
+        if self._connection is None:
+            self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        else:  # Redis may have closed it
+            await self._pool.ensure_connection(self._connection)
+        commands = [waiting.packed for waiting in batch]
+        answers = await self._round_trip(self._connection, commands)
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:  # a server that restarted has forgotten them
-            for script in self._scripts:
-                await script.load(self._redis)
-            again = await self._answers([batch[n] for n in unknown])
-            for n, answer in zip(unknown, again, strict=True):
+            loading = [pack("SCRIPT", "LOAD", script.source) for script in self._scripts]
+            again = [commands[n] for n in unknown]
+            last = await self._round_trip(self._connection, [*loading, *again])
+            for n, answer in zip(unknown, last[len(loading) :], strict=True):
                 answers[n] = answer
         return answers
 
     async def _round_trip(
-        self, connection: AbstractConnection, batch: Sequence[Waiting]
+        self, connection: AbstractConnection, commands: Sequence[bytes]
     ) -> list[Any]:
         """What redis-py's own pipeline does, but for retries and telemetry."""
-        commands = connection.pack_commands([waiting.command for waiting in batch])
         await connection.send_packed_command(commands)
         answers: list[Any] = []
-        for _ in batch:
+        for _ in commands:
             try:
                 answers.append(await connection.read_response())
             except ResponseError as error:
                 answers.append(error)
         return answers
+
+
+def pack(*command: Argument) -> bytes:
+    """A command as it goes to Redis, at a tenth of what redis-py's own way costs."""
+    packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub is for tuples of one
+    return packed
+
+
+def describe(error: BaseException) -> str:
+    """An error in words: some of those of asyncio and Redis have only a name."""
+    return f"{type(error).__name__} {error}".strip()
