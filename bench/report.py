@@ -127,7 +127,7 @@ def describe_facts(facts: dict[str, Any]) -> str:
         f"Measured on {facts['date']}: {facts['processor']}, {facts['cores']} cores, "
         f"Linux {facts['kernel']}, load average {facts['load_average']} before. {pinned}. "
         f"Medians of {facts['rounds']} interleaved rounds; systems that no target names, "
-        "stalls and idle connections were measured once.\n\n"
+        "stalls of other systems and idle connections were measured once.\n\n"
         f"The generated app ran with {own or 'an unknown environment'}; "
         f"the others with {listing}."
     )

@@ -132,7 +132,8 @@ def measure_all(
     for number in range(1, rounds + 1):
         for scenario in scenarios:
             for system in systems:
-                if number > 1 and (system.once or scenario.once):
+                once = system.once or (scenario.once and system.name not in scenario.in_every_round)
+                if number > 1 and once:
                     continue
                 run: Result = {"round": number, "scenario": scenario.name, "system": system.name}
                 try:

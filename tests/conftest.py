@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,31 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and SNAPSHOT_VARIABLE in os.environ:
         shutil.rmtree(snapshot())
         shutil.rmtree(os.environ[FOLDER_VARIABLE])
+
+
+# These take minutes. One that began last would keep everybody waiting.
+LONGEST = (
+    "test_suite_passes_and_skips_nothing[cookie-redis-none]",
+    "test_suite_passes_and_skips_nothing[ticket-redis-none]",
+    "test_suite_passes_and_skips_nothing[jwt-redis-none]",
+    "test_suite_passes_and_skips_nothing[none-redis-none]",
+    "test_suite_passes_and_skips_nothing[first_message-redis-none]",
+    "test_suite_passes_with_its_own_dependencies_alone",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the longest to the workers, each of which pytest-xdist gives a stretch of the list."""
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    longest = [item for name in LONGEST for item in items if item.name.startswith(name)]
+    others = iter([item for item in items if item not in longest])
+    stretches: list[list[pytest.Item]] = [longest[worker::workers] for worker in range(workers)]
+    left = len(items)
+    for number, stretch in enumerate(stretches):
+        size = left // (workers - number)
+        stretch.extend(islice(others, max(0, size - len(stretch))))
+        left -= len(stretch)
+    items[:] = [*chain(*stretches), *others]
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,12 @@ import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,30 @@ async def shared_database(shared_database_url: str) -> AsyncIterator[Database]:
     """That one, open."""
     async with open_database(shared_database_url) as database:
         yield database
+
+
+@pytest.fixture
+def outage() -> Callable[[str], AbstractAsyncContextManager[None]]:
+    """Makes a database unusable for the length of a block."""
+    return away
+
+
+@asynccontextmanager
+async def away(url: str) -> AsyncIterator[None]:
+    """A SQLite file is locked; a PostgreSQL ends all connections and takes no others."""
+    database = make_url(url)
+    if database.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(str(database.database), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+            other.execute("ROLLBACK")
+        return
+    name, server = database.database, database.set(database="postgres")
+    await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+    await execute(server, f"{ending} '{name}'")
+    yield
+    await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 # --- The server -----------------------------------------------------------------

@@ -11,11 +11,10 @@ import pytest
 import pytest_asyncio
 from broadcaster import Broadcast
 from fastapi import WebSocketException
-from sqlalchemy.exc import OperationalError
 
 from app.auth import live
 from app.auth.accounts import Account
-from app.auth.database import open_database
+from app.auth.database import DatabaseUnavailable, open_database
 from app.auth.live import CHANNEL, LiveLogins, Watch
 from app.auth.logins import LoggedInUser, Logins
 from app.broker import BrokerUnavailable, Resubscribed
@@ -194,7 +193,7 @@ async def test_it_is_noticed_without_a_word_from_the_broker(
         await until(lambda: not worker.live._ended)
 
 
-@pytest.mark.parametrize("error", [OperationalError("", {}, Exception()), ValueError("unforeseen")])
+@pytest.mark.parametrize("error", [DatabaseUnavailable(), ValueError("unforeseen")])
 async def test_an_outage_of_the_database_is_outlived(
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,

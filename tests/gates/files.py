@@ -103,6 +103,7 @@ ACCOUNTS = {
     "tests/auth/accounts.py",
     "tests/database.py",
     "tests/test_account_logs.py",
+    "tests/test_account_outage.py",
     "tests/test_account_settings.py",
     "tests/test_accounts.py",
     "tests/test_add_user.py",

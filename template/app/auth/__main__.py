@@ -14,7 +14,7 @@ from app.auth.accounts import (
     check_new_password,
     clean_name,
 )
-from app.auth.database import SchemaMismatch, open_database
+from app.auth.database import DatabaseUnavailable, SchemaMismatch, open_database
 from app.settings import load_settings
 
 
@@ -39,6 +39,8 @@ def main() -> None:
         asyncio.run(add(settings.database_url, name, password))
     except (InvalidAccount, NameTaken, SchemaMismatch) as error:
         sys.exit(str(error))
+    except DatabaseUnavailable as error:
+        sys.exit(error.detail)
     except (SQLAlchemyError, OSError) as error:
         sys.exit(f"The database in DATABASE_URL can't be used: {error}")
     sys.stdout.write(f"Added {name}.\n")
@@ -58,7 +60,7 @@ async def add(database_url: str, name: str, password: str) -> None:
     try:
         async with open_database(database_url) as database:
             await Accounts(database).add(name, password)
-    except SQLAlchemyError:
+    except (DatabaseUnavailable, SQLAlchemyError):
         # After a failure to connect, aiosqlite's thread still answers once. It would print
         # a traceback if the event loop were closed by then.
         await asyncio.sleep(0.2)

@@ -5,15 +5,16 @@ one shape to the next; opening it brings it up to date.
 """
 
 import ast
+import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, HTTPException, status
 from fastapi.requests import HTTPConnection
-from sqlalchemy import Connection, event, inspect, make_url, text
+from sqlalchemy import Connection, event, exc, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -26,6 +27,20 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+RETRY_AFTER = 5
+"""Seconds that a client is asked to wait when the database can't be used."""
+
+AT_FAULT = (
+    exc.DataError,
+    exc.IntegrityError,
+    exc.InternalError,
+    exc.NotSupportedError,
+    exc.ProgrammingError,
+)
+"""What a database raises for what it was asked. Its other errors are an outage."""
+
+logger = logging.getLogger(__name__)
 
 
 class Base(DeclarativeBase):
@@ -43,19 +58,36 @@ class SchemaMismatch(RuntimeError):
     """The database has a schema that this code does not know."""
 
 
+class DatabaseUnavailable(HTTPException):
+    """HTTP 503: the database is out of reach, or busy for too long."""
+
+    def __init__(self) -> None:
+        detail = "The accounts are out of reach at the moment: try again."
+        headers = {"Retry-After": str(RETRY_AFTER)}
+        super().__init__(status.HTTP_503_SERVICE_UNAVAILABLE, detail, headers)
+
+
 class Database:
     """An open database; `open_database` makes it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A transaction: committed at its end, undone by an exception.
 
         It holds one of the pool's connections, so keep it short, and never keep it open
-        while a client is waited for.
+        while a client is waited for. Raises DatabaseUnavailable.
         """
-        return self._sessions.begin()
+        try:
+            async with self._sessions.begin() as session:
+                yield session
+        except AT_FAULT:
+            raise
+        except (OSError, exc.DBAPIError, exc.TimeoutError) as error:
+            logger.warning("the database can't be used: %s", getattr(error, "orig", error))
+            raise DatabaseUnavailable from error
 
     @asynccontextmanager
     async def exclusive_transaction(self, lock: Lock) -> AsyncIterator[AsyncSession]:

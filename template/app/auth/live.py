@@ -17,8 +17,8 @@ from typing import Annotated, NoReturn
 from broadcaster import Broadcast
 from fastapi import Depends, WebSocketException
 from fastapi.requests import HTTPConnection
-from sqlalchemy.exc import SQLAlchemyError
 
+from app.auth.database import DatabaseUnavailable
 from app.auth.logins import LoggedInUser, Logins
 from app.broker import BrokerUnavailable, Resubscribed, Subscriber
 from app.protocol import CloseCode
@@ -202,9 +202,9 @@ class LiveLogins:
             self._ended = {login: at for login, at in self._ended.items() if at > long_ago}
             try:
                 await self._close_what_ended()
-            except (SQLAlchemyError, OSError):
+            except DatabaseUnavailable:
                 logger.warning("could not ask the database which logins have ended")
-            except Exception:  # some drivers have errors of their own
+            except Exception:
                 logger.exception("could not ask the database which logins have ended")
 
     async def _close_what_ended(self) -> None:

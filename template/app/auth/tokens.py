@@ -6,7 +6,6 @@ pair. Who presents a spent one has a copy, or lost the new one to somebody who h
 that ends the login that both came from (RFC 9700 section 4.14.2).
 """
 
-import logging
 import secrets
 import time
 from typing import Annotated, Literal, NamedTuple
@@ -16,9 +15,9 @@ from fastapi import APIRouter, Depends, Form, Response, status
 from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import PROJECT_NAME
+from app.auth.database import DatabaseUnavailable
 from app.auth.identity import Unauthenticated
 from app.auth.live import Live, Watch
 from app.auth.logins import LoggedInUser, Logins, LoginStore, id_of
@@ -30,8 +29,6 @@ ACCESS_SECONDS = 15 * 60
 REFRESH_SECONDS = 30 * 24 * 3600
 ALGORITHM = "HS256"
 CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter()
 
@@ -83,8 +80,7 @@ async def renew(watch: Watch, token: str, settings: Settings, logins: Logins) ->
         user = await user_of(token, settings, logins)
     except BadToken as error:
         return Error(code="invalid", detail=f"token: {error.detail}")
-    except (SQLAlchemyError, OSError):
-        logger.warning("could not ask the database whose access token came")
+    except DatabaseUnavailable:
         detail = "the token can't be checked at the moment: try again"
         return Error(code="unavailable", detail=detail)
     if user.name != watch.user.name:
