@@ -40,6 +40,14 @@ MOVED = {
     },
     (JWT, "next_token"): LOGINS,
     ("app.connection", "accept"): "app.handshake",
+    ("app.broker.redis", "describe"): "app.broker.redis_pipeline",
+    **{
+        ("app.broker.redis", name): "app.broker.redis_subscriptions"
+        for name in (
+            *("BACKOFF_BASE", "BACKOFF_CAP", "CANARY_DEADLINE", "CANARY_INTERVAL"),
+            *("QUEUE_SIZE", "decode", "logger"),
+        )
+    },
 }
 """Where a name is now."""
 
