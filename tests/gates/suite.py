@@ -43,13 +43,13 @@ OF_THE_ACCOUNTS_ALONE = [
     "tests/test_accounts.py",
     "tests/test_add_user.py",
     "tests/test_database.py",
+    "tests/test_login_watches.py",
     "tests/test_openapi.py",
     "tests/test_throttle.py",
 ]
 
 # What shows that the parts of a project fit together.
 OF_THE_WHOLE = [
-    "tests/test_echo.py",
     "tests/test_realtime.py",
     "tests/test_server.py",
 ]

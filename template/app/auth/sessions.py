@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from app.auth.identity import Unauthenticated
 from app.auth.live import Live
 from app.auth.logins import LoggedInUser, LoginStore, id_of
-from app.auth.throttle import LoggedIn
+from app.auth.throttle import REFUSALS, LoggedIn
 from app.settings import Settings
 
 COOKIE = "session"
@@ -49,13 +49,7 @@ async def session_user(
 SessionUser = Annotated[LoggedInUser, Depends(session_user)]
 
 
-@router.post(
-    "/login",
-    responses={
-        401: {"description": "Wrong user name or password"},
-        429: {"description": "Too many wrong passwords"},
-    },
-)
+@router.post("/login", responses=REFUSALS)
 async def login(
     connection: HTTPConnection, response: Response, logins: LoginStore, account: LoggedIn
 ) -> LoginAnswer:

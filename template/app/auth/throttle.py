@@ -8,7 +8,7 @@ in: the narrow limit holds for a name from one address.
 
 import hashlib
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Form, HTTPException, status
 from fastapi.requests import HTTPConnection
@@ -71,6 +71,12 @@ async def check_password(
 
 
 LoggedIn = Annotated[Account, Depends(check_password)]
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "Wrong user name or password"},
+    429: {"description": "Too many wrong passwords"},
+}
+"""The answers of a login route that are none, for the description of the API."""
 
 
 async def count_attempt(database: Database, username: str, address: str) -> list[int]:

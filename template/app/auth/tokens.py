@@ -21,7 +21,7 @@ from app.auth.database import DatabaseUnavailable
 from app.auth.identity import Unauthenticated
 from app.auth.live import Live, Watch
 from app.auth.logins import LoggedInUser, Logins, LoginStore, id_of
-from app.auth.throttle import LoggedIn
+from app.auth.throttle import REFUSALS, LoggedIn
 from app.protocol import Error
 from app.settings import Settings
 
@@ -127,13 +127,7 @@ def read_access_token(token: str, settings: Settings) -> Claims:
     raise BadToken("This access token is not valid.")
 
 
-@router.post(
-    "/login",
-    responses={
-        401: {"description": "Wrong user name or password"},
-        429: {"description": "Too many wrong passwords"},
-    },
-)
+@router.post("/login", responses=REFUSALS)
 async def login(
     connection: HTTPConnection, response: Response, logins: LoginStore, account: LoggedIn
 ) -> Tokens:
