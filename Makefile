@@ -49,5 +49,5 @@ release: ## Tag a release (VERSION=0.2.0), if changelog, version and migrations 
 	@.venv/bin/python -m scripts.release "$(VERSION)"
 
 clean: ## Remove what set-up and the tests made
-	rm -rf .cache .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .cache .venv .mypy_cache .pytest_cache .ruff_cache bench/.cache bench/.venv
 	find tests scripts hooks -name __pycache__ -prune -exec rm -rf {} +
