@@ -26,6 +26,8 @@ class Target:
     """None where it was not measured."""
     unit: str = "×"
     at_least: bool = False
+    of_raw: Measure | None = None
+    """What the raw server reaches, where one write for each message and socket is the limit."""
 
     @property
     def limit(self) -> str:
@@ -57,9 +59,18 @@ def cpu(
     text: str, bound: float, other: str, scenarios: tuple[str, ...], system: str = "app-memory"
 ) -> list[Target]:
     return [
-        Target(f"CPU {text} (room of {ROOM[name]})", bound, ratio(name, system, other))
+        Target(
+            f"CPU {text} (room of {ROOM[name]})",
+            bound,
+            ratio(name, system, other),
+            of_raw=ratio(name, "raw", other) if is_peer(other) and name in ONE_IN_FLIGHT else None,
+        )
         for name in scenarios
     ]
+
+
+def is_peer(system: str) -> bool:
+    return system not in ("raw", "app-memory")
 
 
 TARGETS = (
@@ -76,6 +87,7 @@ TARGETS = (
             5,
             ratio(name, "broadcaster-redis", "app-redis"),
             at_least=True,
+            of_raw=ratio(name, "broadcaster-redis", "raw") if name in ONE_IN_FLIGHT else None,
         )
         for name in (*ONE_IN_FLIGHT, *EIGHT_IN_FLIGHT)
     ),

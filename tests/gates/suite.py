@@ -48,6 +48,9 @@ OF_THE_ACCOUNTS_ALONE = [
     "tests/test_throttle.py",
 ]
 
+OF_THE_DRIVERS = "tests/test_database.py::test_a_new_database_has_the_tables_of_the_code"
+"""Opens a database of each kind."""
+
 # What shows that the parts of a project fit together.
 OF_THE_WHOLE = [
     "tests/test_realtime.py",
@@ -72,7 +75,7 @@ def suite_of(combination: Combination) -> list[str]:
     if combination != sibling_of(combination):
         own = ["tests/test_web.py"] if combination.client != "none" else []
         if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
-            own.append("tests/test_database.py")
+            own.append(OF_THE_DRIVERS)
         return [*OF_THE_WHOLE, *own]
     if combination.auth == "none":
         return []
