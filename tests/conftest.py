@@ -11,23 +11,34 @@ from pathlib import Path
 import pytest
 
 from tests.postgres_server import FOLDER_VARIABLE, copy_postgres
-from tests.template import SNAPSHOT_VARIABLE, Combination, render, snapshot, take_snapshot
+from tests.scratch import make_scratch_folder
+from tests.template import SNAPSHOT_VARIABLE, Combination, render, take_snapshot
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        folder = tempfile.mkdtemp(prefix="template-")
-        take_snapshot(Path(folder))
-        os.environ[SNAPSHOT_VARIABLE] = folder  # xdist's workers inherit it
-        binaries = tempfile.mkdtemp(prefix="postgres-")
-        copy_postgres(Path(binaries))
-        os.environ[FOLDER_VARIABLE] = binaries
+    if hasattr(config, "workerinput"):  # an xdist worker inherits the variables
+        return
+    folder = make_scratch_folder()
+    os.environ["TMPDIR"] = str(folder)
+    tempfile.tempdir = None  # it was asked before
+    repository, binaries = folder / "template", folder / "postgres"
+    take_snapshot(repository)
+    os.environ[SNAPSHOT_VARIABLE] = str(repository)
+    copy_postgres(binaries)
+    os.environ[FOLDER_VARIABLE] = str(binaries)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput") and SNAPSHOT_VARIABLE in os.environ:
-        shutil.rmtree(snapshot())
-        shutil.rmtree(os.environ[FOLDER_VARIABLE])
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
+) -> None:
+    """Remove what was written, unless somebody will want to look at it."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = os.environ["TMPDIR"]
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        terminalreporter.write_line(f"What the failed tests wrote is in {folder}: remove it.")
+    else:
+        shutil.rmtree(folder)
 
 
 # These take minutes. One that began last would keep everybody waiting.

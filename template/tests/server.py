@@ -2,18 +2,19 @@
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Self
 
 import httpx
 
 from tests.auth import SETTINGS
+from tests.quick_start import start_process
 
 PROJECT = Path(__file__).parents[1]
 PATIENCE = 20.0
@@ -53,6 +54,9 @@ class AppServer:
     `command` is what follows `python -m`.
     """
 
+    is_forked = True
+    """Whether it starts as `tests/quick_start.py` says, or as an interpreter of its own."""
+
     def __init__(
         self, folder: Path, environment: dict[str, str], command: Sequence[str] = PRODUCTION
     ) -> None:
@@ -72,7 +76,7 @@ class AppServer:
         }
         self._command = command
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: BaseProcess | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -86,14 +90,9 @@ class AppServer:
 
     async def start(self) -> None:
         """Start, and wait until requests are answered."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-m", *self._command],
-                cwd=self._folder,
-                env=self._environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = start_process(
+            self._command, self._folder, self._environment, self.log, is_forked=self.is_forked
+        )
         await self.wait_for_status("/healthz", 200)
 
     async def wait_for_status(self, path: str, status: int, patience: float = PATIENCE) -> None:
@@ -102,7 +101,7 @@ class AppServer:
         try:
             async with asyncio.timeout(patience), httpx.AsyncClient(base_url=self.url) as http:
                 while answer != str(status):
-                    if self._process is not None and self._process.poll() is not None:
+                    if self._process is not None and not self._process.is_alive():
                         break
                     await asyncio.sleep(0.05)
                     try:
@@ -122,15 +121,14 @@ class AppServer:
         """End the process at once, as a crash would."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
+        self._process.join()
 
     async def stop(self, patience: float = PATIENCE) -> int:
         """Send SIGTERM and wait for the end; the answer is the exit code."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return await asyncio.to_thread(self._process.wait, patience)
-        except subprocess.TimeoutExpired:
+        self._process.terminate()
+        await asyncio.to_thread(self._process.join, patience)
+        if self._process.exitcode is None:
             self.kill()
-            raise AssertionError(f"did not end:\n{self.read_log()}") from None
+            raise AssertionError(f"did not end:\n{self.read_log()}")
+        return self._process.exitcode

@@ -49,6 +49,7 @@ COMMON = {
     "tests/client.py",
     "tests/conftest.py",
     "tests/ruled_app.py",
+    "tests/quick_start.py",
     "tests/server.py",
     "tests/soak/__init__.py",
     "tests/soak/conftest.py",

@@ -21,17 +21,20 @@ MOST_SOCKETS = 6000
 class SoakServer(AppServer):
     """A server with one worker, whose process is known."""
 
+    is_forked = False
+
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         super().__init__(folder, environment, ("tests.soak.observed",))
 
     @property
     def pid(self) -> int:
         assert self._process is not None
+        assert self._process.pid is not None
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.is_alive()
 
     def memory(self) -> int:
         """Bytes that the process keeps, in memory or swapped out."""
