@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+Kind = Literal["load", "idle", "handshakes", "stall"]
+
 SYSTEMS_FOLDER = Path(__file__).parent / "systems"
 
 
@@ -24,6 +26,13 @@ class Framing:
 
 
 PLAIN = Framing("/ws/%r")
+
+FRAMED = Framing(
+    "/ws/%r",
+    publish='{"type":"message","room":"%r","id":"%s","offset":%s,"sender":"guest-c61f17",'
+    '"text":"%p","sent_at":"2026-11-21T12:00:00.000000Z"}',
+)
+"""For a server that passes on what it is sent: frames as long as those of the generated app."""
 
 PROTOCOL = Framing(
     "/ws",
@@ -55,10 +64,19 @@ class System:
     environment: dict[str, str] = field(default_factory=dict)
     once: bool = False
     """Whether it is in the first round only: no target depends on it."""
+    kinds: tuple[Kind, ...] = ("load", "idle", "handshakes", "stall")
+    """Of the scenarios that it is measured in."""
 
 
 SYSTEMS = (
     System("raw", "raw uvloop server (the limit)", "raw.py"),
+    System(
+        "raw-framed",
+        "raw uvloop server, frames as long as the app's",
+        "raw.py",
+        framing=FRAMED,
+        kinds=("load",),
+    ),
     System("app-memory", "**the generated app**, memory", None, framing=PROTOCOL),
     System("app-redis", "**the generated app**, Redis", None, "redis", PROTOCOL),
     System("websockets", "`websockets.broadcast`", "websockets_broadcast.py", once=True),
@@ -121,7 +139,7 @@ class Scenario:
 
     name: str
     title: str
-    kind: Literal["load", "idle", "handshakes", "stall"] = "load"
+    kind: Kind = "load"
     rooms: int = 1
     clients: int = 100
     """In each room."""

@@ -44,7 +44,7 @@ def draw(medians: Medians) -> str:
     for number, system in enumerate(SYSTEMS):
         top = 58 + ROW * number
         parts.append(text(0, top + 12, system.title.replace("*", "").replace("`", "")))
-        kind = "limit" if system.name == "raw" else "own" if system.script is None else "peer"
+        kind = "limit" if system.script == "raw.py" else "own" if system.script is None else "peer"
         for column, scenario in enumerate(PANELS):
             left = LABELS + column * (WIDTH + GAP)
             rate = rates.get((scenario, system.name))

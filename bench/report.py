@@ -146,7 +146,8 @@ def describe_targets(medians: Medians) -> str:
             rows.append([target.title, target.limit, raw, target.show(value), verdict])
     heading = (
         "### Targets\n\nBeside those that the raw server bounds, as it writes each message to each "
-        "socket and does nothing else, stands what it would reach itself.\n\n"
+        "socket and does nothing else, stands what it would reach itself. Where it is the measure, "
+        "that is with frames as long as the app's, which wraps a text of 100 bytes in JSON.\n\n"
     )
     return heading + table(["", "target", "raw server", "measured", ""], rows)
 

@@ -132,6 +132,8 @@ def measure_all(
     for number in range(1, rounds + 1):
         for scenario in scenarios:
             for system in systems:
+                if scenario.kind not in system.kinds:
+                    continue
                 once = system.once or (scenario.once and system.name not in scenario.in_every_round)
                 if number > 1 and once:
                     continue
