@@ -14,6 +14,9 @@ class StartFailures:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
         failures: list[Message] = []
 
         async def hold_failure(message: Message) -> None:

@@ -21,6 +21,7 @@ PATIENCE = 20.0
 """Seconds that a start or an end may take."""
 
 PRODUCTION = ("app",)
+RULED = ("tests.ruled_app",)
 PLAIN_UVICORN = ("uvicorn", "app.main:app")
 """A server that takes no prebuilt frames. Its own settings are variables `UVICORN_…`."""
 

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.auth import sign_in
-from tests.client import PATIENCE, Client, open_client
+from tests.client import PATIENCE, Client, open_client, until
 from tests.conftest import StartServer
-from tests.server import AppServer
+from tests.server import RULED, AppServer
 from tests.test_slow_client import fill_outbox, open_stalling_client
 
 SOCKETS = 300
@@ -66,6 +66,18 @@ async def test_a_stalled_peer_does_not_hold_up_the_end(
         assert await server.stop(patience=5) in ENDED
         assert await close_code(alice) == 1012
     assert not complaints(server)
+
+
+async def test_a_rule_that_never_answers_does_not_hold_up_the_end(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(*RULED, SHUTDOWN_GRACE=1)
+    async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
+        await alice.send(type="join", room="endless")
+        await until(lambda: 'asked action="join" room="endless"' in server.read_log())
+        assert await server.stop(patience=5) in ENDED
+        assert await close_code(alice) == 1012
+    assert 'ruled_app.py", line' in server.read_log()  # where it was then
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.2])

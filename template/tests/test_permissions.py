@@ -4,7 +4,8 @@ The server is `tests/ruled_app.py`, whose rule is:
 
 - `private.NAME`: its owner may enter and publish, and nobody else;
 - `board.NAME`: everybody may enter, and its owner may publish;
-- `broken`: the rule itself fails.
+- `broken`: the rule itself fails;
+- `endless`: it never answers.
 """
 
 import re
@@ -19,9 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.auth import sign_in
 from tests.client import Client, open_client
-from tests.server import AppServer
-
-RULED = ("tests.ruled_app",)
+from tests.server import RULED, AppServer
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -38,6 +38,14 @@ async def test_healthy_and_ready(server: AppServer) -> None:
     await server.wait_for_status("/readyz", 200)
 
 
+async def test_it_imports_all_that_it_needs(folder: Path) -> None:
+    # Other tests fork theirs from a process in which much is imported already.
+    server = AppServer(folder, {})
+    server.is_forked = False
+    async with server.running():
+        await server.wait_for_status("/readyz", 200)
+
+
 async def test_termination_closes_sockets_with_1012_and_ends(start_server: StartServer) -> None:
     server = await start_server()
     credentials = await sign_in(server.url, "alice")
