@@ -14,11 +14,14 @@ from tests.postgres_server import FOLDER_VARIABLE, copy_postgres
 from tests.scratch import make_scratch_folder
 from tests.template import SNAPSHOT_VARIABLE, Combination, render, take_snapshot
 
+SCRATCH = pytest.StashKey[Path]()
+"""What to remove in the end."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # an xdist worker inherits the variables
         return
-    folder = make_scratch_folder()
+    config.stash[SCRATCH] = folder = make_scratch_folder()
     os.environ["TMPDIR"] = str(folder)
     tempfile.tempdir = None  # it was asked before
     repository, binaries = folder / "template", folder / "postgres"
@@ -31,14 +34,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
 ) -> None:
-    """Remove what was written, unless somebody will want to look at it."""
-    if hasattr(config, "workerinput"):
-        return
-    folder = os.environ["TMPDIR"]
-    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+    """Say where the files are that somebody will want to look at."""
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and SCRATCH in config.stash:
+        folder = config.stash[SCRATCH]
         terminalreporter.write_line(f"What the failed tests wrote is in {folder}: remove it.")
-    else:
-        shutil.rmtree(folder)
+        del config.stash[SCRATCH]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SCRATCH in config.stash:
+        shutil.rmtree(config.stash[SCRATCH])
 
 
 # These take minutes. One that began last would keep everybody waiting.

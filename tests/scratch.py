@@ -11,7 +11,7 @@ from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made there is the run's own
 ENOUGH = 4 << 30
-"""Bytes. A run was seen to need half of that."""
+"""Bytes. Four workers were seen to need a fifth of that, and there may be sixteen."""
 
 
 def make_scratch_folder() -> Path:

@@ -127,7 +127,8 @@ class AppServer:
     async def stop(self, patience: float = PATIENCE) -> int:
         """Send SIGTERM and wait for the end; the answer is the exit code."""
         assert self._process is not None
-        self._process.terminate()
+        if self._process.is_alive():
+            self._process.terminate()
         await asyncio.to_thread(self._process.join, patience)
         if self._process.exitcode is None:
             self.kill()
