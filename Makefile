@@ -26,7 +26,7 @@ test: ## Prove every combination (ARGS="-k cookie-redis-html" for some)
 	@scripts/setup browser
 	.venv/bin/pytest -n $(WORKERS) --maxprocesses 16 --dist worksteal --durations 10 $(ARGS)
 
-soak: ## Prove the promises under load and faults, for half an hour (ARGS="-k shutdown")
+soak: ## Prove the promises under load and faults, for ten minutes (ARGS="-k shutdown")
 	@scripts/setup
 	.venv/bin/python -m scripts.soak $(ARGS)
 
