@@ -130,7 +130,7 @@ class ConnectionLimits:
 
 def network_of(address: str) -> str:
     """What counts as one address: of IPv6 the /64, all of which one host may have."""
-    if ":" not in address:  # to parse IPv4 takes longer than all other checks of a handshake
+    if ":" not in address:  # to parse IPv4 would be most of what the limits cost
         return address
     try:
         ip = IPv6Address(address)

@@ -28,6 +28,7 @@ OF_THE_BROKER_ALONE = [
     "tests/test_plain_uvicorn.py",
     "tests/test_prebuilt_frames.py",
     "tests/test_presence.py",
+    "tests/test_quick_start.py",
     "tests/test_recovery.py",
     "tests/test_redis.py",
     "tests/test_redis_backend.py",
