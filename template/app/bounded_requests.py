@@ -63,6 +63,12 @@ class BoundedRequestsProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        # It and its parser refer to each other. uvicorn parts them when a connection is
+        # lost, which the protocol of the socket is told, not this one.
+        self.parser = None  # type: ignore[assignment]
+
     def _expect_request(self) -> None:
         self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
 

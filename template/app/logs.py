@@ -11,7 +11,7 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-NO_FIELDS = [*RESERVED_ATTRS, "color_message"]
+NO_FIELDS = frozenset([*RESERVED_ATTRS, "color_message"])
 """What a record has beside the fields in `extra`; the last is uvicorn's."""
 
 
@@ -64,6 +64,8 @@ class TextFormatter(logging.Formatter):
 
 def printable(text: str) -> str:
     """The text with line ends, control characters and the like escaped as in Python."""
+    if text.isprintable():  # most are
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
@@ -88,7 +90,7 @@ def log_config(environment: str) -> dict[str, Any]:
                 "()": JsonFormatter,
                 "fmt": ["levelname", "name", "message"],
                 "rename_fields": {"levelname": "level", "name": "logger"},
-                "reserved_attrs": NO_FIELDS,
+                "reserved_attrs": list(NO_FIELDS),
                 "timestamp": True,
             },
         },

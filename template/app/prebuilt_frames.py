@@ -111,6 +111,12 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions[EXTENSION] = self
 
+    def start_keepalive(self) -> None:
+        super().start_keepalive()
+        # The handshake is done. Its headers are a quarter of the objects of an idle socket.
+        self.request.headers.clear()  # the parser holds on to the request
+        del self.request, self.response
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.on_change is not None:

@@ -5,6 +5,7 @@ connections.
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
@@ -193,3 +194,18 @@ async def test_a_url_that_is_none_is_refused(
         peer.writer.write(head.replace(b" /", b" " + path, 1))
         assert (await peer.rest()).startswith(b"HTTP/1.1 400 ")
     assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_a_socket_keeps_nothing_of_the_request_that_it_was(app: App) -> None:
+    """What refers to itself would stay until the garbage collector looks for it."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with connect(app) as peer:
+            peer.writer.write(HANDSHAKE + b"\r\n")
+            async with asyncio.timeout(PATIENCE):
+                assert b" 101 " in await peer.reader.readuntil(b"\r\n\r\n")
+            kept = [one for one in gc.get_objects() if type(one) is BoundedRequestsProtocol]
+            assert not kept
+    finally:
+        gc.enable()

@@ -5,6 +5,7 @@ connections, so that every byte on the wire is seen.
 """
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
 from websockets.frames import Close, Frame, Opcode
 
 from app.logs import FalseAlarms
@@ -148,6 +150,16 @@ async def test_frames_arrive_as_they_were_built(size: int) -> None:
             assert opcode is Opcode.TEXT
             assert len(payload) == size
             assert payload == frames.payloads[0]
+
+
+async def test_headers_go_with_the_handshake() -> None:
+    def number_of_headers() -> int:
+        return sum(len(one) for one in gc.get_objects() if type(one) is Headers)
+
+    before = number_of_headers()
+    async with open_socket() as opened:
+        await until(lambda: opened.protocol.handshake_complete)
+        assert number_of_headers() == before
 
 
 async def test_frames_keep_their_order_among_others() -> None:
