@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -130,20 +131,28 @@ def measure_all(
 ) -> None:
     """A system that fails is tried again in the next round, and its reason is kept."""
     for number in range(1, rounds + 1):
-        for scenario in scenarios:
+        for scenario, system in in_order(systems, scenarios):
+            once = system.once or (scenario.once and system.name not in scenario.in_every_round)
+            if number > 1 and once:
+                continue
+            run: Result = {"round": number, "scenario": scenario.name, "system": system.name}
+            try:
+                run |= measure(bench, system, scenario)
+            except RunError as failure:
+                run["failed"] = str(failure)
+            runs.append(run)
+            say(f"round {number}/{rounds}  {scenario.name:10} {system.name:18} {summary(run)}")
+
+
+def in_order(
+    systems: tuple[System, ...], scenarios: tuple[Scenario, ...]
+) -> Iterator[tuple[Scenario, System]]:
+    """What a round measures: all systems side by side, as often as the scenario says."""
+    for scenario in scenarios:
+        for _ in range(scenario.times):
             for system in systems:
-                if scenario.kind not in system.kinds:
-                    continue
-                once = system.once or (scenario.once and system.name not in scenario.in_every_round)
-                if number > 1 and once:
-                    continue
-                run: Result = {"round": number, "scenario": scenario.name, "system": system.name}
-                try:
-                    run |= measure(bench, system, scenario)
-                except RunError as failure:
-                    run["failed"] = str(failure)
-                runs.append(run)
-                say(f"round {number}/{rounds}  {scenario.name:10} {system.name:18} {summary(run)}")
+                if scenario.kind in system.kinds:
+                    yield scenario, system
 
 
 def summary(run: Result) -> str:
