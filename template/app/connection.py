@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from starlette.types import Receive, Send
 
@@ -47,6 +47,13 @@ REASONS = {
 }
 
 
+class Audience(Protocol):
+    """A room, to a connection in it."""
+
+    def update(self, connection: "Connection") -> None:
+        """Called whenever the connection's `transport` has changed."""
+
+
 class Waiting(NamedTuple):
     """Frames in an outbox."""
 
@@ -85,7 +92,7 @@ class Connection:
         """Without a writer, frames are sent by ASGI's `send`."""
         self.id = secrets.token_hex(8)
         self.user = user
-        self.rooms: set[str] = set()
+        self.rooms: dict[str, Audience] = {}
         self.unanswered = 0
         """Publishes that the broker has not taken or refused yet."""
         self._settings = settings
@@ -224,9 +231,15 @@ class Connection:
             written += 1
         del self._outbox[:written]
         is_idle = writer.is_writable and not self._outbox
-        self.transport = writer.raw_transport if is_idle else None
+        self._set_transport(writer.raw_transport if is_idle else None)
         if not self._outbox and self._outbox_emptied is not None:
             self._outbox_emptied.set()
+
+    def _set_transport(self, transport: asyncio.WriteTransport | None) -> None:
+        if transport is not self.transport:
+            self.transport = transport
+            for room in self.rooms.values():
+                room.update(self)
 
     # --- The end --------------------------------------------------------------------
 
@@ -236,7 +249,7 @@ class Connection:
             return
         self._close_reason = (code, reason)
         self._outbox.clear()
-        self.transport = None
+        self._set_transport(None)
         if self._reading is not None:
             # The reader may wait for the client or the broker: it ends now.
             self._reading.reschedule(asyncio.get_running_loop().time())

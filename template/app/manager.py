@@ -240,8 +240,7 @@ class ConnectionManager:
         members = self._presence.members(room.name)
         for request in present:
             connection, since = request.connection, request.since
-            room.members.add(connection)
-            connection.rooms.add(room.name)
+            room.add(connection)
             missed = past.since(since) if since is not None else None
             if since is not None:
                 RECOVERIES.labels("lost" if missed is None else "recovered").inc()
@@ -260,9 +259,8 @@ class ConnectionManager:
         async with self._lock(name):
             if name not in connection.rooms:
                 return
-            connection.rooms.remove(name)
             room = self._rooms[name]
-            room.members.remove(connection)
+            room.remove(connection)
             self._presence.leave(name, connection.user.name)
             await self._close_if_empty(room)
 

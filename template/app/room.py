@@ -69,20 +69,42 @@ class Room:
 
     Everything that members are sent goes through here, and this is the hot path: a
     publication is encoded once, what one turn of the event loop brought is joined into
-    one piece of bytes, and each member's connection takes that piece as it is. Nothing
-    here waits for anybody.
+    one piece of bytes, and each member's transport takes that piece as it is. Members
+    that don't keep up are looked at one by one. Nothing here waits for anybody.
     """
 
     def __init__(self, name: str, position: Position) -> None:
         self.name = name
         self.position = position
         """Of the last publication that went to the members."""
-        self.members: set[Connection] = set()
+        self.members: dict[Connection, asyncio.WriteTransport | None] = {}
+        """Each with its transport, at hand for `flush`, while it takes frames as they are."""
+        self._behind: set[Connection] = set()
+        """Members whose transport takes none at the moment."""
         self.subscription = AsyncExitStack()
         self._pending: list[Frames] = []
         self._published_at: list[datetime] = []
         self._records = False
         self._recorded: list[Delivery] = []
+
+    def add(self, connection: Connection) -> None:
+        """Make a connection a member."""
+        connection.rooms[self.name] = self
+        self.update(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Make a member none."""
+        del connection.rooms[self.name]
+        del self.members[connection]
+        self._behind.discard(connection)
+
+    def update(self, connection: Connection) -> None:
+        """Take note of whether a member's transport takes frames as they are."""
+        self.members[connection] = connection.transport
+        if connection.transport is None:
+            self._behind.add(connection)
+        else:
+            self._behind.discard(connection)
 
     def send(self, message: ServerMessage) -> None:
         """Send a message to every member, with all else that this turn brings."""
@@ -100,12 +122,12 @@ class Room:
         frames = join_frames(self._pending)
         self._pending.clear()
         wire = frames.wire
-        for connection in self.members:
-            transport = connection.transport
+        behind = list(self._behind)  # before a write makes it more, who have this by then
+        for transport in self.members.values():
             if transport is not None and not transport.is_closing():
                 transport.write(wire)
-            else:
-                connection.send_frames(frames)
+        for connection in behind:
+            connection.send_frames(frames)
         if self._published_at:
             now = datetime.now(UTC)
             for published_at in self._published_at:

@@ -86,6 +86,7 @@ COMMON = {
     "tests/test_quick_start.py",
     "tests/test_realtime.py",
     "tests/test_recovery.py",
+    "tests/test_room.py",
     "tests/test_server.py",
     "tests/test_settings.py",
     "tests/test_slow_client.py",

@@ -35,6 +35,7 @@ OF_THE_BROKER_ALONE = [
     "tests/test_redis_model.py",
     "tests/test_redis_outage.py",
     "tests/test_redis_settings.py",
+    "tests/test_room.py",
     "tests/test_slow_client.py",
 ]
 
