@@ -113,7 +113,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def start_keepalive(self) -> None:
         super().start_keepalive()
-        # The handshake is done. Its headers are a quarter of the objects of an idle socket.
+        # The handshake is done. Its headers are a sixth of the objects of an idle socket.
         self.request.headers.clear()  # the parser holds on to the request
         del self.request, self.response
 
