@@ -26,6 +26,14 @@ from app.protocol import (
 logger = logging.getLogger(__name__)
 
 
+TURNS = 3
+"""Turns of the event loop after which what is pending goes out.
+
+A turn takes microseconds, and the write to a thousand members milliseconds. What the
+sockets and the broker bring meanwhile goes out with it.
+"""
+
+
 class Body(Model):
     """What is published to the broker; the room and the offset come with it."""
 
@@ -68,9 +76,9 @@ class Room:
     """A room that has members on this worker.
 
     Everything that members are sent goes through here, and this is the hot path: a
-    publication is encoded once, what one turn of the event loop brought is joined into
-    one piece of bytes, and each member's transport takes that piece as it is. Members
-    that don't keep up are looked at one by one. Nothing here waits for anybody.
+    publication is encoded once, what comes at about the same time is joined into one
+    piece of bytes, and each member's transport takes that piece as it is. Members that
+    don't keep up are looked at one by one. Nothing here waits for anybody.
     """
 
     def __init__(self, name: str, position: Position) -> None:
@@ -107,13 +115,19 @@ class Room:
             self._behind.discard(connection)
 
     def send(self, message: ServerMessage) -> None:
-        """Send a message to every member, with all else that this turn brings."""
+        """Send a message to every member, with all else that comes at about this time."""
         self._send_frames(encode(message))
 
     def _send_frames(self, frames: Frames) -> None:
         if not self._pending:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._flush_after(TURNS)
         self._pending.append(frames)
+
+    def _flush_after(self, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self._flush_after, turns - 1)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Hand what is pending to the members."""

@@ -1,13 +1,15 @@
 """The Redis backend alone: what it does with its connections and with Redis' memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broadcaster import Event
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from app.broker import BrokerUnavailable, Publication, Record, Resubscribed
 from app.broker.redis import RedisBackend, connection_pool
@@ -220,6 +222,35 @@ async def test_history_waits_for_the_subscription(broker_url: str) -> None:
             await backend.history("room", last=0, after=None, seen=None)
     finally:
         await backend.disconnect()
+
+
+class CountingPipeline(Pipeline):
+    """Notes how many commands went in each round trip."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(connection_pool(url), [], deadline=PATIENCE)
+        self.sizes: list[int] = []
+
+    async def _round_trip(
+        self, connection: AbstractConnection, commands: Sequence[bytes]
+    ) -> list[Any]:
+        self.sizes.append(len(commands))
+        return await super()._round_trip(connection, commands)
+
+
+@shared_redis
+async def test_commands_that_come_at_about_the_same_time_share_a_round_trip(
+    broker_url: str,
+) -> None:
+    pipeline = CountingPipeline(broker_url)
+    async with aclosing(pipeline._pool), pipeline.running():
+        first = pipeline.submit("ECHO", "first")
+        await asyncio.sleep(0)
+        second = pipeline.submit("ECHO", "second")
+        assert await first == b"first"
+        assert await second == b"second"
+        assert await pipeline.submit("ECHO", "third") == b"third"
+    assert pipeline.sizes == [2, 1]
 
 
 async def test_what_waits_to_be_sent_is_bounded() -> None:

@@ -24,6 +24,7 @@ class FakeSocket(asyncio.WriteTransport):
         self.on_change: Callable[[], None] | None = None
         self.takes = takes
         self.given: list[str] = []
+        self.writes = 0
         self.closing = False
 
     @property
@@ -42,6 +43,7 @@ class FakeSocket(asyncio.WriteTransport):
         assert self.is_writable
         frames = Frames(bytes(data), 1)
         self.given += [json.loads(payload)["user"] for payload in frames.payloads]
+        self.writes += 1
         self.takes -= 1
         if not self.takes:
             self._tell_change()
@@ -94,6 +96,22 @@ def tell(room: Room, *words: str) -> None:
     for word in words:
         room.send(Presence(room="room", user=word, event="join"))
     room.flush()
+
+
+async def test_what_comes_at_about_the_same_time_is_one_write(room: Room) -> None:
+    socket = FakeSocket()
+    async with member_of(room, socket):
+        room.send(Presence(room="room", user="1", event="join"))
+        await asyncio.sleep(0)
+        room.send(Presence(room="room", user="2", event="join"))
+        await asyncio.sleep(0)
+        room.send(Presence(room="room", user="3", event="join"))
+        assert socket.writes == 0
+        await until(lambda: socket.given == ["1", "2", "3"])
+        assert socket.writes == 1
+        room.send(Presence(room="room", user="4", event="join"))
+        await until(lambda: socket.given == ["1", "2", "3", "4"])
+        assert socket.writes == 2
 
 
 async def test_a_member_that_falls_behind_misses_nothing_and_gets_nothing_twice(

@@ -16,6 +16,12 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 AT_ONCE = 256
 """Commands in one round trip."""
 
+TURNS = 3
+"""Turns of the event loop for which the first command waits for others to go along.
+
+A turn takes microseconds. A round trip is several system calls, here and there.
+"""
+
 MAX_WAITING = 10_000
 """Commands that may wait to be sent; one more fails at once."""
 
@@ -84,6 +90,8 @@ class Pipeline:
     async def _send(self) -> None:
         while True:
             await self._something_waits.wait()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
             if not self._waiting:
                 self._something_waits.clear()
