@@ -23,8 +23,8 @@ MAX_BODY_BYTES = 65536
 GC_THRESHOLD = (2_000, 500, 100)
 """Allocations before a collection, and how many of one generation go before the next.
 
-Two thousand objects are looked through in half a millisecond, while they are in the CPU's
-cache; fifty thousand took forty. What is older is seldom garbage.
+Two thousand objects are looked through in half a millisecond; fifty thousand took forty,
+which is more for each. What is older is seldom garbage.
 """
 
 

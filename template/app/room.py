@@ -25,7 +25,6 @@ from app.protocol import (
 
 logger = logging.getLogger(__name__)
 
-
 TURNS = 3
 """Turns of the event loop after which what is pending goes out.
 
