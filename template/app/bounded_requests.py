@@ -17,7 +17,10 @@ REQUEST_SECONDS = 20.0
 """Within which a request has to be in, with its body, from when it was expected."""
 
 MAX_HEAD_BYTES = 65536
-"""The largest request line and headers together, give or take one read."""
+"""The largest request line and headers together, give or take one read.
+
+As much may come between two parts of a body, and behind the last: trailers.
+"""
 
 
 class BoundedRequestsProtocol(HttpToolsProtocol):
@@ -40,12 +43,14 @@ class BoundedRequestsProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:
             self._expect_request()
-        if self._is_in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        is_too_large = self._is_in_head and self._head_bytes > MAX_HEAD_BYTES
-        if is_too_large and not self.transport.is_closing():
+        if self._head_bytes <= MAX_HEAD_BYTES or self.transport.is_closing():
+            return
+        if self._is_in_head:
             self.send_400_response("The headers are too large.")
+        else:  # it may be answered already
+            self.transport.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:  # else it is a trailer, and any number of them may follow a body
@@ -53,9 +58,14 @@ class BoundedRequestsProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        self._head_bytes = 0
         if not self.url.isascii():
             raise ValueError("no URL")  # answered with HTTP 400
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._stop_waiting()

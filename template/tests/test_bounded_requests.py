@@ -209,3 +209,25 @@ async def test_a_socket_keeps_nothing_of_the_request_that_it_was(app: App) -> No
             assert not kept
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("end", [b"0\r\nX-Trailer: ", b"5;extension="], ids=["trailer", "chunk"])
+async def test_what_follows_a_body_has_an_end(app: App, end: bytes) -> None:
+    async with connect(app) as peer:
+        head = UPLOAD.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked")
+        peer.writer.write(head + b"5\r\nhello\r\n" + end)
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 50 * MAX_HEAD_BYTES and not peer.reader.at_eof():
+                peer.writer.write(b"x" * 4096)
+                await peer.writer.drain()
+                sent += 4096
+                await asyncio.sleep(0)
+        assert sent < 50 * MAX_HEAD_BYTES
+
+
+async def test_a_long_body_is_taken(app: App) -> None:
+    async with connect(app) as peer:
+        size = 10 * MAX_HEAD_BYTES
+        peer.writer.write(UPLOAD.replace(b"10", str(size).encode()) + b"x" * size)
+        assert (await peer.answer()).startswith(b"HTTP/1.1 200 ")
