@@ -20,9 +20,21 @@ from typing import Any, cast
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
-from app.protocol import Frames
+from app.protocol import CloseCode, Frames
 
 EXTENSION = "websocket.prebuilt_frames"
+
+MAX_CONTROL_FRAMES = 100
+"""Pings, pongs and fragments that a peer may send in a second.
+
+Messages are limited by the application. It does not see these.
+"""
+
+MAX_PARTS = 64
+"""Fragments of a message that are kept apart."""
+
+SLICE = 4096
+"""Bytes that are parsed before it is looked whether the socket still counts."""
 
 
 class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
@@ -31,6 +43,9 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_change: Callable[[], None] | None = None
+        self._control_frames = 0
+        self._control_frames_since = 0.0
+        self._has_taken_data = False
         # What a peer that takes no data any more is given before its transport is cut.
         self.close_timeout = self.config.ws_ping_timeout or self.close_timeout
 
@@ -67,7 +82,10 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
     # --- What uvicorn calls ---------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        for start in range(0, len(data), SLICE):
+            super().data_received(data[start : start + SLICE])
+            if self.transport.is_closing():
+                break
         # The request could not be read, such as one with a header of more than 8 KiB.
         # uvicorn passes on neither the refusal nor the end.
         if self.conn.handshake_exc is not None and not self.close_sent:
@@ -96,14 +114,35 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Any) -> None:
         # Empty fragments don't count against the size, and any number of them may come.
-        if event.data or event.fin:
+        if self._is_tolerable() and (event.data or event.fin):
             super().handle_cont(event)
+            if len(self.frames) > MAX_PARTS:  # each takes more than its bytes
+                self.frames = [b"".join(self.frames)]
 
     def handle_ping(self) -> None:
-        if self.is_writable:
+        if self._is_tolerable() and self.is_writable:
             super().handle_ping()
         else:  # pongs would pile up for a peer that does not read
             self.conn.data_to_send()
+
+    def handle_pong(self, event: Any) -> None:
+        if self._is_tolerable():
+            super().handle_pong(event)
+
+    def _is_tolerable(self) -> bool:
+        """Count a frame; when there are too many, the socket is closed with 1008."""
+        now = self.loop.time()
+        if now - self._control_frames_since >= 1:
+            self._control_frames_since, self._control_frames = now, 0
+        self._control_frames += 1
+        if self._control_frames > MAX_CONTROL_FRAMES and not self.close_sent:
+            self.stop_keepalive()
+            self.conn.fail(CloseCode.POLICY_VIOLATION, "too many control frames")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.close()
+            self._abort_later()
+        return self._control_frames <= MAX_CONTROL_FRAMES
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -124,6 +163,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._has_taken_data = True
         if self.on_change is not None:
             self.on_change()
 
@@ -133,7 +173,16 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             self.on_change()
             self.on_change = None
 
+    def send_keepalive_ping(self) -> None:
+        self._has_taken_data = False
+        super().send_keepalive_ping()
+
     def keepalive_timeout(self) -> None:
+        if self.read_paused and self._has_taken_data:
+            # Its pong waits behind what is not read until it has taken a replay.
+            self._has_taken_data = False
+            self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
+            return
         super().keepalive_timeout()
         self._abort_later()
 

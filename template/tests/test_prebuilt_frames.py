@@ -368,29 +368,3 @@ async def test_a_bad_text_and_a_close_at_once_are_a_close(caplog: pytest.LogCapt
         assert await opened.frame() == (Opcode.CLOSE, b"")
         await until(lambda: opened.events == ["websocket.disconnect"])
     assert {record.msg for record in caplog.records} <= FalseAlarms.messages
-
-
-async def test_empty_fragments_take_no_memory() -> None:
-    async with open_socket() as opened:
-        opened.peer.write(Frame(Opcode.TEXT, b"one", fin=False).serialize(mask=True))
-        for _ in range(1000):
-            opened.peer.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True))
-        opened.peer.write(Frame(Opcode.CONT, b" two", fin=False).serialize(mask=True))
-        opened.answer(Opcode.PING, b"")
-        assert (await opened.frame())[0] is Opcode.PONG
-        assert opened.protocol.frames == [b"one", b" two"]
-        opened.peer.write(Frame(Opcode.CONT, b"").serialize(mask=True))
-        await until(lambda: opened.events == ["websocket.receive"])
-
-
-async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read() -> None:
-    async with open_socket() as opened:
-        opened.fill()
-        full = opened.protocol.transport.get_write_buffer_size()
-        for _ in range(10):
-            for _ in range(1000):
-                opened.answer(Opcode.PING, b"x" * 125)
-            await opened.peer.drain()
-        opened.answer(Opcode.TEXT, b"the last")
-        await until(lambda: opened.events == ["websocket.receive"])
-        assert opened.protocol.transport.get_write_buffer_size() == full
