@@ -7,7 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from broadcaster import Event
 
-from app.broker import Backend, IdTaken, Publication, Record, create_backend
+from app.broker import (
+    Backend,
+    BrokerUnavailable,
+    IdTaken,
+    Publication,
+    Record,
+    create_backend,
+)
+from app.broker.memory import MemoryBackend
+from app.protocol import Position
 from tests.client import PATIENCE
 
 Connect = Callable[..., AbstractAsyncContextManager[Backend]]
@@ -181,3 +190,29 @@ async def test_what_was_submitted_first_comes_first(connect: Connect, room: str)
         for answer in answers:
             if answer is not None:
                 await answer
+
+
+async def test_where_a_channel_stands_does_not_depend_on_others(
+    connect: Connect, room: str
+) -> None:
+    async with connect(seconds=0) as backend:
+        before = (await backend.history(room, last=0, after=None, seen=None)).position
+        await backend.subscribe("another")
+        await publish(backend, "another", *range(3))
+        await heard(backend, 3)
+        await backend.unsubscribe("another")
+        await backend.subscribe("a third")
+        await backend.history("a third", last=0, after=None, seen=None)  # others are forgotten
+        await publish(backend, room, 1)
+        event = (await heard(backend, 1))[0]
+        assert isinstance(event, Publication)
+        assert event.position == Position(epoch=before.epoch, offset=before.offset + 1)
+
+
+async def test_what_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.broker.memory.QUEUE_SIZE", 3)
+    backend = MemoryBackend("memory://", 10, 3600)
+    await backend.subscribe("room")
+    await publish(backend, "room", *range(3))
+    with pytest.raises(BrokerUnavailable):
+        await publish(backend, "room", 3)

@@ -80,8 +80,9 @@ class MemoryBackend(Backend):
     ) -> History:
         self._forget_unused()
         known = self._channels.get(channel)
-        if known is None:
+        if known is None and channel not in self._subscribed:
             return History(self._origin, ())
+        known = known or self._begin(channel)  # whoever listens has to know where it stands
         known.forget(self.history_size, time.monotonic() - self.history_seconds)
         wanted = last
         if after is not None:
@@ -111,9 +112,7 @@ class MemoryBackend(Backend):
     def _append(self, channel: str, record: Record) -> Publication | None:
         """Give a record its place, or none if it has one already."""
         now = time.monotonic()
-        known = self._channels.get(channel)
-        if known is None:
-            known = self._channels[channel] = Channel(self._origin)
+        known = self._channels.get(channel) or self._begin(channel)
         known.used_at = now
         self._channels.move_to_end(channel)
         known.forget(self.history_size, now - self.history_seconds)
@@ -127,6 +126,11 @@ class MemoryBackend(Backend):
         known.digests[record.id] = record.digest
         known.forget(self.history_size, now - self.history_seconds)
         return publication
+
+    def _begin(self, channel: str) -> Channel:
+        known = self._channels[channel] = Channel(self._origin)
+        known.used_at = time.monotonic()
+        return known
 
     def _forget_unused(self) -> None:
         """Forget channels whose last publication nobody can ask for any more."""
