@@ -20,6 +20,7 @@ from app.broker import (
     IdTaken,
     Publication,
     Record,
+    Resubscribed,
     Subscriber,
 )
 from app.connection import Connection
@@ -39,6 +40,12 @@ DELIVER_AT_ONCE = 100
 
 CATCH_UP_DEADLINE = 10.0
 """Seconds after which what could not be read from history counts as lost."""
+
+CATCH_UP_AT_ONCE = 100
+"""Rooms that are filled in from history at the same time.
+
+After an outage it is all of them, and the broker has `PUBLISH_DEADLINE` for an answer.
+"""
 
 MAX_UNANSWERED = 32
 """Publishes of one connection that the broker may have before the next has to wait."""
@@ -74,6 +81,7 @@ class ConnectionManager:
         self._rooms: dict[str, Room] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, list[JoinRequest]] = {}
+        self._catching_up = asyncio.Semaphore(CATCH_UP_AT_ONCE)
         self._presence = PresenceTracker(
             self.broadcast, settings.ping_interval or DEFAULT_PRESENCE_PERIOD, self._notify
         )
@@ -190,9 +198,9 @@ class ConnectionManager:
     async def _let_in(self, name: str) -> None:
         """Answer everybody who waits to be in a room."""
         requests = self._waiting.pop(name)
-        after = min((r.since.offset for r in requests if r.since is not None), default=None)
+        since = [r.since for r in requests if r.since is not None]
         try:
-            room, past = await self._open_with_past(name, after)
+            room, past = await self._open_with_past(name, since)
         except BrokerUnavailable:
             detail = "the room can't be entered at the moment: try again"
             for request in requests:
@@ -205,30 +213,39 @@ class ConnectionManager:
             self._admit(room, past, requests)
             await self._close_if_empty(room)
 
-    async def _open_with_past(self, name: str, after: int | None) -> tuple[Room, Past]:
-        """A room, and what it remembers at this moment."""
+    async def _open_with_past(self, name: str, since: list[Position]) -> tuple[Room, Past]:
+        """A room, and what it remembers at this moment, back to `since` as far as it can."""
+        channel = channel_of(name)
         while (room := self._rooms.get(name)) is not None:
             seen = room.position
             # The room itself may be behind, after an outage.
-            needed = seen.offset if after is None else min(after, seen.offset)
+            needed = min([seen.offset, *self._answerable(since, seen)])
             with room.recording():
-                history = await self._backend.history(
-                    channel_of(name), last=RECENT, after=needed, seen=seen
-                )
+                history = await self._backend.history(channel, last=RECENT, after=needed, seen=seen)
                 if room.position.epoch == seen.epoch:
                     room.fill(history)
                     return room, room.past(history)
         async with AsyncExitStack() as stack:
-            subscriber = await stack.enter_async_context(self.broadcast.subscribe(channel_of(name)))
-            history = await self._backend.history(
-                channel_of(name), last=RECENT, after=after, seen=None
-            )
+            subscriber = await stack.enter_async_context(self.broadcast.subscribe(channel))
+            history = await self._backend.history(channel, last=RECENT, after=None, seen=None)
+            oldest = history.position.offset - len(history.publications)
+            needed = min([oldest, *self._answerable(since, history.position)])
+            if needed < oldest:
+                history = await self._backend.history(channel, last=RECENT, after=needed, seen=None)
             room = Room(name, history.position)
             await stack.enter_async_context(_background(self._receive(room, subscriber)))
             room.subscription = stack.pop_all()
         self._rooms[name] = room
         ROOMS.inc()
         return room, room.past(history)
+
+    def _answerable(self, since: list[Position], position: Position) -> list[int]:
+        """The offsets of positions that history may reach back to.
+
+        For others it is not asked: anybody can name one that would need all of it.
+        """
+        oldest = position.offset - self._backend.history_size
+        return [s.offset for s in since if s.epoch == position.epoch and s.offset >= oldest]
 
     def _admit(self, room: Room, past: Past, requests: list[JoinRequest]) -> None:
         """Make members, in one go with answering them and with what they missed."""
@@ -285,8 +302,12 @@ class ConnectionManager:
                 await asyncio.sleep(0)
 
     async def _handle(self, room: Room, event: Event) -> None:
-        if not isinstance(event, Publication):
-            await self._catch_up(room)  # after an outage
+        if isinstance(event, Resubscribed):
+            if not await self._catch_up(room):
+                room.resync(room.position)
+        elif not isinstance(event, Publication):
+            POISON.inc()
+            logger.warning("skipped what has no place", extra={"room": room.name})
         elif not room.deliver(event):
             if not await self._catch_up(room):
                 before = Position(epoch=event.position.epoch, offset=event.position.offset - 1)
@@ -301,7 +322,8 @@ class ConnectionManager:
             async with asyncio.timeout(CATCH_UP_DEADLINE):
                 while True:
                     with suppress(BrokerUnavailable):
-                        await self._fill_in(room)
+                        async with self._catching_up:
+                            await self._fill_in(room)
                         return True
                     await asyncio.sleep(random.uniform(0, 1))  # noqa: S311
         return False

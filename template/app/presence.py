@@ -19,6 +19,7 @@ from broadcaster import Broadcast
 from pydantic import ValidationError
 
 from app.broker import BrokerUnavailable, Resubscribed
+from app.metrics import POISON
 from app.protocol import Model, Presence
 
 logger = logging.getLogger(__name__)
@@ -175,6 +176,7 @@ class PresenceTracker:
                 try:
                     announcement = Announcement.model_validate_json(event.message)
                 except ValidationError:
+                    POISON.inc()
                     logger.warning("skipped what is no announcement of presence")
                     continue
                 if announcement.worker == self._worker:

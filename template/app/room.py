@@ -144,7 +144,8 @@ class Room:
         if self._published_at:
             now = datetime.now(UTC)
             for published_at in self._published_at:
-                DELIVERY_SECONDS.observe((now - published_at).total_seconds())
+                # The clock of another machine may be ahead.
+                DELIVERY_SECONDS.observe(max(0.0, (now - published_at).total_seconds()))
             DELIVERIES.inc(len(self._published_at) * len(self.members))
             self._published_at.clear()
 

@@ -291,3 +291,17 @@ def test_zero_connections_is_no_limit() -> None:
     with ExitStack() as stack:
         for _ in range(1000):
             stack.enter_context(counted.admit("192.0.2.1", "alice"))
+
+
+async def test_frames_and_rooms_are_as_many_as_the_settings_say(start_server: StartServer) -> None:
+    server = await start_server(MAX_FRAME_BYTES=1000, MAX_ROOMS_PER_CONNECTION=2)
+    credentials = await sign_in(server.url, "alice")
+    async with open_client(server.ws_url, credentials) as alice:
+        for name in ("one", "two"):
+            await alice.join(name)
+        await alice.send(type="join", room="three")
+        await alice.expect("error", code="too_many_rooms", room="three")
+        await alice.socket.send("x" * 1000)
+        await alice.expect("error", code="invalid")
+        await alice.socket.send("x" * 1001)
+        assert await closed_with(alice) == 1009

@@ -29,6 +29,20 @@ async def test_members_see_who_comes_and_goes(server: AppServer) -> None:
         await alice.expect("presence", room="presence", user=other, event="leave")
 
 
+async def test_who_joins_again_is_there_once(server: AppServer, room: str) -> None:
+    credentials = [await sign_in(server.url, name) for name in ("alice", "bob")]
+    async with (
+        open_client(server.ws_url, credentials[0]) as alice,
+        open_client(server.ws_url, credentials[1]) as bob,
+    ):
+        for _ in range(3):
+            await alice.join(room)
+        await alice.send(type="leave", room=room)
+        await alice.expect("left")
+        name = (await bob.expect("welcome"))["user"]
+        assert (await bob.join(room))["members"] == [name]
+
+
 class FlakyBackend(MemoryBackend):
     """A broker that can be out of reach."""
 

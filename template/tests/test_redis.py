@@ -55,12 +55,17 @@ async def test_two_processes_know_each_others_members(
 async def test_users_of_a_killed_process_leave(
     start_server: StartServer, broker_url: str, room: str
 ) -> None:
-    servers = await start_pair(start_server, broker_url)
+    servers = await start_pair(start_server, broker_url, PING_INTERVAL=2)
     async with pair_in(room, servers) as (alice, bob):
         name = user_of(bob)
         await alice.expect("presence", user=name, event="join")
         servers[1].kill()
-        await alice.expect("presence", user=name, event="leave")
+        # Within twice the time of PING_INTERVAL; the test's own way takes a moment.
+        async with asyncio.timeout(2 * 2 + 1):
+            await alice.expect("presence", user=name, event="leave")
+        await alice.expect("message", id=await alice.publish(room, "hello"))
+        leaves = [frame for frame in alice.seen if frame.get("event") == "leave"]
+        assert [frame["user"] for frame in leaves] == [name]
 
 
 async def test_workers_of_one_server_exchange_messages(
@@ -141,7 +146,9 @@ async def test_many_publish_at_once(start_server: StartServer, broker_url: str, 
             assert [message["offset"] for message in messages] == list(range(1, 151))
 
 
-@pytest.mark.parametrize("poison", [b"", b"\xff", b"{", b"epoch 1", b"epoch one {}"], ids=repr)
+@pytest.mark.parametrize(
+    "poison", [b"", b"\xff", b"{", b"  {}", b"epoch 1", b"epoch one {}"], ids=repr
+)
 async def test_what_is_no_publication_is_counted_and_skipped(
     server: AppServer, broker_url: str, room: str, poison: bytes
 ) -> None:
@@ -165,3 +172,25 @@ async def test_what_is_no_message_is_counted_and_skipped(
         joined = await clients[0].join(room)
         assert joined["offset"] == 3
         assert (await clients[0].expect("message"))["offset"] == 2
+
+
+async def test_a_message_that_nobody_published_is_counted_and_skipped(
+    server: AppServer, broker_url: str, room: str
+) -> None:
+    async with pair_in(room, [server, server]) as clients, Redis.from_url(broker_url) as redis:
+        before = (await scrape(server))[POISON]
+        await redis.publish(f"{PROJECT_NAME}:0:room:{room}", b"epoch 7 {")
+        await deliver_both_ways(room, clients)
+        assert (await scrape(server))[POISON] == before + 1
+
+
+@pytest.mark.parametrize("poison", [b"  {", b"  {}", b"\xff"], ids=repr)
+async def test_what_is_no_announcement_is_counted_and_skipped(
+    server: AppServer, broker_url: str, room: str, poison: bytes
+) -> None:
+    async with pair_in(room, [server, server]) as (alice, bob), Redis.from_url(broker_url) as redis:
+        before = (await scrape(server))[POISON]
+        await redis.publish(f"{PROJECT_NAME}:0:presence", poison)
+        await scrape_until(server, **{POISON: before + 1})
+        await bob.send(type="leave", room=room)
+        await alice.expect("presence", user=user_of(bob), event="leave")

@@ -258,3 +258,42 @@ async def test_what_waits_to_be_sent_is_bounded() -> None:
     waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
     assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
     assert not any(answer.done() for answer in waiting)
+
+
+@shared_redis
+async def test_what_nobody_waits_for_and_what_is_late_is_not_sent(broker_url: str) -> None:
+    pipeline = CountingPipeline(broker_url)
+    late = pipeline.submit("ECHO", "late")
+    pipeline._deadline = 0.1
+    given_up = pipeline.submit("ECHO", "given up")
+    too_late = pipeline.submit("ECHO", "too late")
+    given_up.cancel()
+    await asyncio.sleep(0.08)  # more than half of it has passed
+    in_time = pipeline.submit("ECHO", "in time")
+    async with aclosing(pipeline._pool), pipeline.running():
+        assert await late == b"late"
+        assert await in_time == b"in time"
+        with pytest.raises(TimeoutError):
+            await too_late
+    assert pipeline.sizes == [2]
+
+
+@shared_redis
+async def test_a_failure_not_foreseen_ends_no_pipeline(
+    broker_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(CountingPipeline):
+        async def _round_trip(
+            self, connection: AbstractConnection, commands: Sequence[bytes]
+        ) -> list[Any]:
+            if not self.sizes:
+                self.sizes.append(0)
+                raise ValueError("a flaw")
+            return await super()._round_trip(connection, commands)
+
+    pipeline = Broken(broker_url)
+    async with aclosing(pipeline._pool), pipeline.running():
+        with pytest.raises(ConnectionError):
+            await pipeline.submit("PING")
+        assert await pipeline.submit("ECHO", "hello") == b"hello"
+    assert "a flaw" in caplog.text

@@ -4,12 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.types import Message
 
 from app.auth.identity import User
+from app.broker import Publication
 from app.connection import Connection
+from app.metrics import DELIVERY_SECONDS
 from app.protocol import CloseCode, Frames, Position, Presence
 from app.room import Room
 from app.settings import Settings
@@ -42,7 +45,7 @@ class FakeSocket(asyncio.WriteTransport):
         assert not self.closing
         assert self.is_writable
         frames = Frames(bytes(data), 1)
-        self.given += [json.loads(payload)["user"] for payload in frames.payloads]
+        self.given += [json.loads(payload).get("user") for payload in frames.payloads]
         self.writes += 1
         self.takes -= 1
         if not self.takes:
@@ -178,3 +181,19 @@ async def test_too_much_for_one_member_ends_that_one(room: Room) -> None:
         assert connection.is_closing
         assert stalled.given == ["0"]
         assert fast.given == [str(number) for number in range(8)]
+
+
+async def test_a_clock_that_is_ahead_takes_nothing_from_the_latency() -> None:
+    room = Room("room", Position(epoch="epoch", offset=0))
+    ahead = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    body = {"id": "1", "sender": "bob", "text": "hello", "sent_at": ahead}
+    before = seconds_counted()
+    async with member_of(room, FakeSocket()):
+        room.deliver(Publication("room", json.dumps(body), Position(epoch="epoch", offset=1)))
+        room.flush()
+    assert seconds_counted() >= before
+
+
+def seconds_counted() -> float:
+    samples = next(iter(DELIVERY_SECONDS.collect())).samples
+    return next(sample.value for sample in samples if sample.name.endswith("_sum"))

@@ -16,6 +16,8 @@ from tests.template import DEFAULT, Combination
 # each server hashes the passwords of its users.
 OF_THE_BROKER_ALONE = [
     "tests/test_bounded_requests.py",
+    "tests/test_catch_up.py",
+    "tests/test_control_frames.py",
     "tests/test_deploy.py",
     "tests/test_fuzz.py",
     "tests/test_headers.py",
@@ -32,6 +34,7 @@ OF_THE_BROKER_ALONE = [
     "tests/test_recovery.py",
     "tests/test_redis.py",
     "tests/test_redis_backend.py",
+    "tests/test_redis_connection.py",
     "tests/test_redis_model.py",
     "tests/test_redis_outage.py",
     "tests/test_redis_settings.py",

@@ -12,6 +12,7 @@ has seen more than Redis remembers.
 """
 
 import asyncio
+import logging
 import math
 import secrets
 from collections.abc import AsyncIterator
@@ -41,6 +42,8 @@ from app.broker.redis_pipeline import Argument, Outage, Pipeline, Script, descri
 from app.broker.redis_subscriptions import Subscriptions
 from app.protocol import Position
 
+logger = logging.getLogger(__name__)
+
 POSITION_SECONDS = 7 * 24 * 3600
 """How long Redis remembers where a channel stands."""
 
@@ -53,14 +56,15 @@ class RedisBackend(Backend):
         self._pool = pool = connection_pool(url)
         self._publish = Script("redis_position.lua", "redis_publish.lua")
         self._history = Script("redis_position.lua", "redis_history.lua")
-        scripts = (self._publish, self._history)
+        canary = Script("redis_canary.lua")
+        scripts = (self._publish, self._history, canary)
         # History may be large, and publishing does not wait for it.
         self._writes = Pipeline(pool, scripts, PUBLISH_DEADLINE)
         self._reads = Pipeline(pool, scripts, PUBLISH_DEADLINE)
         # Publish/subscribe ignores the database number, so the names carry it.
         database = pool.connection_kwargs.get("db", 0)
         self._prefix = f"{PROJECT_NAME}:{database}:"
-        self._subscriptions = Subscriptions(pool, self._writes, self._prefix)
+        self._subscriptions = Subscriptions(pool, self._writes, canary, self._prefix)
         # Each command brings an epoch that nobody had, should one have to begin.
         self._worker = secrets.token_hex(8)
         self._commands = count()
@@ -189,8 +193,11 @@ class RedisBackend(Backend):
             raise BrokerUnavailable("Redis is out of reach")
 
     def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
+        unavailable = BrokerUnavailable(f"Redis did not {what}: {describe(error)}")
+        if not self._failed:
+            logger.warning("%s", unavailable)
         self._failed = True
-        return BrokerUnavailable(f"Redis did not {what}: {describe(error)}")
+        return unavailable
 
 
 def connection_pool(url: str) -> BlockingConnectionPool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +12,9 @@ from typing import Any, NamedTuple
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 256
 """Commands in one round trip."""
@@ -25,8 +28,9 @@ A turn takes microseconds. A round trip is several system calls, here and there.
 MAX_WAITING = 10_000
 """Commands that may wait to be sent; one more fails at once."""
 
-# What a broken connection, an unreachable server or one that is loading raises.
-Outage = (RedisError, OSError, TimeoutError)
+# What a broken connection, an unreachable server or one that is loading raises. That of
+# uvloop, when it is written to after a reset, is a RuntimeError.
+Outage = (RedisError, OSError, TimeoutError, RuntimeError)
 
 Argument = str | bytes | float
 
@@ -53,7 +57,8 @@ class Pipeline:
     """Sends commands in the order in which they were given.
 
     A command that is not answered within `deadline` seconds fails, and with it those
-    that were sent with it; none is sent twice.
+    that were sent with it. So it fails alone when half of that has passed before it can
+    be sent. None is sent twice.
     """
 
     def __init__(
@@ -92,14 +97,21 @@ class Pipeline:
             await self._something_waits.wait()
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-            batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+            batch = self._next_batch()
             if not self._waiting:
                 self._something_waits.clear()
+            if not batch:
+                continue
             try:
                 async with asyncio.timeout_at(batch[0].expires_at):
                     answers = await self._answers(batch)
             except Outage as error:
                 answers = [error] * len(batch)
+            except Exception:
+                logger.exception("commands to Redis failed in a way not foreseen")
+                if self._connection is not None:
+                    await self._connection.disconnect(nowait=True)
+                answers = [ConnectionError("the connection to Redis was given up")] * len(batch)
             for waiting, answer in zip(batch, answers, strict=True):
                 if waiting.answer.done():
                     continue  # nobody waits any more
@@ -107,6 +119,20 @@ class Pipeline:
                     waiting.answer.set_exception(answer)
                 else:
                     waiting.answer.set_result(answer)
+
+    def _next_batch(self) -> list[Waiting]:
+        """What is to be sent, without commands that nobody waits for and those that are late."""
+        latest = asyncio.get_running_loop().time() + self._deadline / 2
+        batch: list[Waiting] = []
+        while self._waiting and len(batch) < AT_ONCE:
+            waiting = self._waiting.popleft()
+            if waiting.answer.done():
+                continue
+            if waiting.expires_at < latest:
+                waiting.answer.set_exception(TimeoutError("too many commands wait for Redis"))
+            else:
+                batch.append(waiting)
+        return batch
 
     async def _answers(self, batch: Sequence[Waiting]) -> list[Any]:
         if self._connection is None:
@@ -135,6 +161,8 @@ class Pipeline:
                 answers.append(await connection.read_response())
             except ResponseError as error:
                 answers.append(error)
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            await connection.disconnect()  # its address may lead to another server by now
         return answers
 
 

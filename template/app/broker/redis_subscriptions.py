@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from broadcaster import Event
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from app.broker.base import PUBLISH_DEADLINE, Publication, Resubscribed
-from app.broker.redis_pipeline import Outage, Pipeline, describe
+from app.broker.redis_pipeline import Outage, Pipeline, Script, describe
 from app.metrics import BROKER_RECONNECTS, POISON
 from app.protocol import Position
 
@@ -36,15 +37,19 @@ class Subscriptions:
     """The channels that are wanted, subscribed again after every outage.
 
     One task owns the connection and reads from it. It is alive while the worker hears
-    its own canary.
+    its own canary, and Redis writes what a canary asks it to write, as a replica doesn't,
+    nor a server whose memory is full.
     """
 
-    def __init__(self, pool: BlockingConnectionPool, writes: Pipeline, prefix: str) -> None:
-        """`prefix` begins the name of each channel in Redis; `writes` sends canaries."""
+    def __init__(
+        self, pool: BlockingConnectionPool, writes: Pipeline, canary: Script, prefix: str
+    ) -> None:
+        """`writes` sends canaries. `prefix` begins every name in Redis."""
         self.heard: asyncio.Queue[Event] = asyncio.Queue(QUEUE_SIZE)
         """What was published, and `Resubscribed` for each channel after an outage."""
         self._pool = pool
         self._writes = writes
+        self._canary = canary
         self._prefix = prefix
         self._canary_channel = f"canary:{secrets.token_hex(8)}"
         self._canary_due = asyncio.Event()
@@ -53,11 +58,12 @@ class Subscriptions:
         self._unconfirmed: Counter[str] = Counter()
         self._connection: AbstractConnection | None = None
         self._heard_at: float | None = None
+        self._is_refused = False
         self._connects = 0
 
     @property
     def alive(self) -> bool:
-        if self._heard_at is None:
+        if self._heard_at is None or self._is_refused:
             return False
         return asyncio.get_running_loop().time() - self._heard_at < CANARY_DEADLINE
 
@@ -198,11 +204,26 @@ class Subscriptions:
         """Publish what `alive` waits to hear, and at once when it can be heard."""
         while True:
             with contextlib.suppress(*Outage):  # silence is what tells
-                await self._writes.submit("PUBLISH", self._prefix + self._canary_channel, b"")
+                await self._send_canary()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANARY_INTERVAL):
                     await self._canary_due.wait()
             self._canary_due.clear()
+
+    async def _send_canary(self) -> None:
+        key, channel = self._prefix + "canary", self._prefix + self._canary_channel
+        try:
+            await self._writes.submit("EVALSHA", self._canary.digest, 1, key, channel)
+        except ResponseError as error:
+            if not self._is_refused:
+                logger.warning("Redis does not take messages: %s", describe(error))
+            self._is_refused = True
+            # There is nothing wrong with the connection.
+            await self._writes.submit("PUBLISH", channel, b"")
+        else:
+            if self._is_refused:
+                logger.info("Redis takes messages again")
+            self._is_refused = False
 
 
 def decode(channel: str, data: bytes) -> Event:

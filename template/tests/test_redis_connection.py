@@ -1,0 +1,198 @@
+"""The connections to Redis: cut, moved to another server, refused; they come back."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from struct import pack
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from app import PROJECT_NAME
+from app.broker.redis_subscriptions import BACKOFF_BASE, BACKOFF_CAP
+from tests.auth import sign_in
+from tests.broker.redis import RedisServer
+from tests.client import open_client, until
+from tests.conftest import StartServer
+from tests.pair import deliver_both_ways, pair_in, start_pair
+from tests.server import AppServer, free_port
+from tests.test_metrics import scrape, scrape_until
+from tests.test_redis_backend import connected
+
+RECONNECTS = "websocket_broker_reconnects_total"
+UP = "websocket_broker_up"
+
+
+@pytest_asyncio.fixture
+async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """A Redis that keeps nothing when it ends."""
+    async with RedisServer(tmp_path).running() as server:
+        yield server
+
+
+class Relay:
+    """An address that leads to a Redis, and later perhaps to another."""
+
+    def __init__(self, target: RedisServer) -> None:
+        self.target = target
+        self.url = f"redis://127.0.0.1:{free_port()}/0"
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        host, port = self.url.removeprefix("redis://").removesuffix("/0").split(":")
+        server = await asyncio.start_server(self._connect, host, int(port))
+        try:
+            yield
+        finally:
+            server.close()
+            self.reset()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self.target.url.removeprefix("redis://").removesuffix("/0").split(":")
+        with suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            self._writers += [writer, far_writer]
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._copy(reader, far_writer))
+                tasks.create_task(self._copy(far_reader, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    def reset(self) -> None:
+        """End every connection with an RST (`man 7 socket`, SO_LINGER)."""
+        for writer in self._writers:
+            sock = writer.get_extra_info("socket")
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
+            writer.transport.abort()
+        self._writers.clear()
+
+
+async def ready_again(servers: list[AppServer]) -> None:
+    for server in servers:
+        await server.wait_for_status("/readyz", 200, patience=15)
+
+
+async def test_connections_that_are_reset_come_back(
+    start_server: StartServer, redis_server: RedisServer, room: str
+) -> None:
+    relay = Relay(redis_server)
+    async with relay.running():
+        servers = await start_pair(start_server, relay.url)
+        async with pair_in(room, servers) as clients:
+            for _ in range(5):
+                await deliver_both_ways(room, clients)
+                await asyncio.sleep(0.1)  # nothing is under way
+                relay.reset()
+                await asyncio.sleep(1.2)  # at least one canary
+                await ready_again(servers)
+            await deliver_both_ways(room, clients)
+            for server in servers:
+                assert (await scrape(server))[RECONNECTS] >= 5
+                assert "Traceback" not in server.read_log()
+
+
+async def test_a_server_that_refuses_to_write_is_told_and_outlived(
+    start_server: StartServer, redis_server: RedisServer, room: str
+) -> None:
+    servers = await start_pair(start_server, redis_server.url)
+    async with pair_in(room, servers) as clients, Redis.from_url(redis_server.url) as redis:
+        await deliver_both_ways(room, clients)
+        # As when memory is full, the disk is, or a replica took the master's place.
+        await redis.config_set("min-replicas-to-write", 1)
+        name = await clients[0].publish(room, "lost")
+        await clients[0].expect("error", code="unavailable", ref=name)
+        for server in servers:
+            await server.wait_for_status("/readyz", 503, patience=5)
+            await scrape_until(server, **{UP: 0})
+            log = server.read_log()
+            assert log.count("Redis does not take messages: ResponseError NOREPLICAS") == 1
+        await asyncio.sleep(6)  # longer than silence would be borne
+        for server in servers:
+            await server.wait_for_status("/readyz", 503)
+        await redis.config_set("min-replicas-to-write", 0)
+        await ready_again(servers)
+        await deliver_both_ways(room, clients)
+        for server in servers:
+            await scrape_until(server, **{UP: 1, RECONNECTS: 0})  # the connection was good
+        refused = "websocket_publications_refused_total reason=unavailable"
+        assert (await scrape(servers[0]))[refused] == 1
+
+
+async def test_an_address_that_leads_to_another_server_is_followed(
+    start_server: StartServer, tmp_path: Path, room: str
+) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    one = RedisServer(folders[0])
+    other = RedisServer(folders[1], **{"repl-diskless-sync-delay": "0"})
+    relay = Relay(one)
+    async with one.running(), other.running(), relay.running():
+        servers = await start_pair(start_server, relay.url)
+        async with pair_in(room, servers) as clients, Redis.from_url(one.url) as redis:
+            await deliver_both_ways(room, clients)
+            relay.target = other
+            host, port = other.url.removeprefix("redis://").removesuffix("/0").split(":")
+            await redis.replicaof(host, port)  # whose clients stay connected
+            await until(lambda: all("ReadOnlyError" in server.read_log() for server in servers))
+            await ready_again(servers)
+            await clients[0].publish(room, "which begins the room anew")
+            for client in clients:
+                await client.expect("resync", room=room)
+            await deliver_both_ways(room, clients)
+
+
+async def test_the_logs_hold_no_password_and_no_payload(
+    start_server: StartServer, tmp_path: Path, room: str
+) -> None:
+    async with RedisServer(tmp_path, requirepass="s3cret").running() as redis_server:
+        url = redis_server.url
+        server = await start_server(BROKER_URL=url, LOG_LEVEL="debug", PING_INTERVAL=1)
+        await server.wait_for_status("/readyz", 200)
+        credentials = await sign_in(server.url, "alice")
+        async with open_client(server.ws_url, credentials) as alice, Redis.from_url(url) as redis:
+            await alice.join(room)
+            await alice.expect("message", id=await alice.publish(room, "marker"))
+            for poison in ("marker", "epoch 7 marker", "  marker"):
+                for channel in ("presence", f"room:{room}"):
+                    await redis.publish(f"{PROJECT_NAME}:0:{channel}", poison)
+            await redis.client_kill_filter(_type="pubsub")
+            await scrape_until(server, **{RECONNECTS: 1, "websocket_broker_poison_total": 6})
+            redis_server.kill()
+            await server.wait_for_status("/readyz", 503)
+            name = await alice.publish(room, "marker")
+            await alice.expect("error", code="unavailable", ref=name)
+        log = server.read_log()
+    assert "skipped what is no" in log
+    assert "marker" not in log
+    assert "s3cret" not in log
+
+
+async def test_reconnecting_has_full_jitter_and_no_end(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        assert low == 0
+        ceilings.append(high)
+        return 0
+
+    redis_server.kill()
+    async with connected(redis_server.url) as backend:
+        monkeypatch.setattr(random, "uniform", uniform)
+        await until(lambda: len(ceilings) > 100)
+        assert ceilings[:3] == [BACKOFF_BASE, 2 * BACKOFF_BASE, 4 * BACKOFF_BASE]
+        assert set(ceilings[10:]) == {BACKOFF_CAP}
+        await redis_server.start()
+        await until(lambda: backend.alive)
