@@ -70,9 +70,11 @@ async def test_aborted_connections_leave_nothing(
     async with asyncio.timeout(300):
         await abort(server, credentials, WARM_UP)
         await server.wait_until_idle(tasks, patience=30)
+        await server.trim()
         before = server.memory()
         await abort(server, credentials, CYCLES)
         sockets, left = await server.wait_until_idle(tasks, patience=30)
+        await server.trim()
         after = server.memory()
     rooms = await server.metric("websocket_rooms")
     measured("sockets, rooms left", f"{sockets:.0f}, {rooms:.0f}")

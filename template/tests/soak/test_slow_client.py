@@ -96,6 +96,8 @@ async def test_the_others_do_not_notice(
     ratio = quiet_median(stalled) / quiet_median(without)
     measured("ratio of the medians of the quietest", ratio)
     measured("MB of memory after each pair", [round(size / 1e6, 1) for size in memory])
+    assert are_quiet(without), "other processes disturbed too many rounds: nothing is shown"
+    assert are_quiet(stalled), "other processes disturbed too many rounds: nothing is shown"
     assert ratio <= 1.1, (
         f"p99 is {ratio:.2f} of that without: {in_words(stalled)} and {in_words(without)}"
     )
