@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from secrets import token_hex
 from urllib.parse import parse_qs, urlsplit
@@ -123,6 +123,16 @@ def come_back(tab: Tab, meanwhile: Callable[[], None] | None = None) -> None:
     tab.wake()
 
 
+@contextmanager
+def offline(tab: Tab) -> Iterator[None]:
+    """This tab alone has no network."""
+    session = tab.page.context.new_cdp_session(tab.page)
+    conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", conditions | {"offline": True})
+    yield
+    session.send("Network.emulateNetworkConditions", conditions | {"offline": False})
+
+
 # --- Logging in and out ---------------------------------------------------------------
 
 
@@ -167,6 +177,95 @@ def test_a_session_that_ended_meanwhile_costs_nothing_that_was_typed(
     tab.fill_in(name)
     tab.expect_messages("written meanwhile")
     expect(tab.page.locator("#text")).to_have_value("a draft")
+
+
+def take_over(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+    """Edge logs in where Ada had, and Ada's page still has something to send."""
+    room, names = token_hex(4), [f"{name}-{token_hex(4)}" for name in ("ada", "edge")]
+    ada, edge = (Tab(context, server.url, room, patience) for _ in names)
+    for tab in (ada, edge):
+        tab.expect_login_form("")
+    ada.enter(names[0])
+    sockets: list[Opened] = []
+    with offline(ada):
+        ada.expect_connection("waiting")
+        ada.send("for Ada's eyes and name only")
+        ada.page.locator("#text").fill("a draft")
+        edge.enter(names[1])
+        ada.page.on("websocket", lambda socket: sockets.append(Opened(socket)))
+    ada.wake()
+    expect(ada.page.locator("#user")).to_have_text(names[1], timeout=2000 * patience)
+    ada.expect_connection("open")
+    edge.send("and now")
+    for tab in (ada, edge):
+        tab.expect_messages("and now")
+    expect(ada.page.locator("#messages .message")).to_have_count(1)
+    expect(ada.page.locator("#text")).to_have_value("")
+    refused, welcome = (socket for socket in sockets if socket.is_welcome)
+    assert {message["type"] for message in refused.sent} <= {"auth"}
+    assert not welcome.has_sent("publish")
+
+
+def test_nothing_is_sent_under_the_name_of_who_logged_in_elsewhere(
+    context: BrowserContext, server: AppServer
+) -> None:
+    take_over(context, server)
+
+
+@for_styles(["cookie"])
+def test_who_logs_in_after_another_gets_a_new_page(
+    context: BrowserContext, server: AppServer
+) -> None:
+    tab = Tab(context, server.url, token_hex(4))
+    tab.enter(f"ada-{token_hex(4)}")
+
+    def write() -> None:
+        forget_logins(server)
+        tab.send("written meanwhile")
+
+    come_back(tab, write)
+    tab.expect_login_form(ENDED)
+    tab.page.locator("#account-mode").click()
+    edge = f"edge-{token_hex(4)}"
+    tab.fill_in(edge)
+    expect(tab.page.locator("#user")).to_have_text(edge)
+    expect(tab.page.locator("#empty")).to_be_visible()
+
+
+@for_styles(["cookie"])
+def test_who_logs_out_is_not_asked_about_what_waits(
+    context: BrowserContext, server: AppServer
+) -> None:
+    tab = Tab(context, server.url, token_hex(4))
+    tab.enter(f"ada-{token_hex(4)}")
+    come_back(tab, lambda: tab.send("written meanwhile"))
+    tab.expect_messages("written meanwhile")
+    context.route_web_socket(SOCKET, lambda route: route.close(code=1006))
+    tab.page.reload()
+    tab.send("waits")
+    tab.expect_state("waits", "pending")
+    tab.page.locator("#logout").click()
+    tab.expect_login_form("You have logged out.")
+
+
+@for_styles(["cookie"])
+@pytest.mark.parametrize("width", [320, 360])
+def test_a_narrow_window_shows_who_one_is(
+    context: BrowserContext, server: AppServer, width: int
+) -> None:
+    tab = Tab(context, server.url, token_hex(32))
+    tab.page.set_viewport_size({"width": width, "height": 600})
+    name = tab.enter(f"ada-{token_hex(4)}")
+    user, connection = tab.page.locator("#user"), tab.page.locator("#connection")
+    assert user.inner_text() == name
+    assert user.evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == width
+    # The words are there for those who can't see the colour.
+    expect(tab.page.get_by_role("status").and_(connection)).to_have_text("Connected")
+    assert connection.evaluate("node => node.clientWidth") < 16
+    context.set_offline(True)
+    tab.expect_connection("waiting")
+    assert connection.evaluate("node => node.scrollWidth <= node.clientWidth")
 
 
 @for_styles(["cookie"])
@@ -382,6 +481,7 @@ def test_markup_in_a_name_a_room_and_a_text_is_shown_as_text(
 
 FAULTS = [
     ("cookie", leave_and_return, "accounts/form.js", "ENDED_BECAUSE[ended] ?? ENDED", "ENDED"),
+    ("cookie", take_over, "accounts/form.js", "if (name === user) return true;", "return true;"),
     ("cookie", be_refused_twice, "../connection.js", "this.#rejections === 1", "true"),
     ("cookie", show_markup, "../view.js", "shown.textContent = name", "shown.innerHTML = name"),
     (

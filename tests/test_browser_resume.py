@@ -187,6 +187,29 @@ def test_a_server_that_restarts_loses_nothing_that_redis_has(
             expect(tab.notices).to_have_count(0)
 
 
+def test_a_message_too_big_for_the_server_ends_in_the_log(
+    context: BrowserContext, tmp_path: Path
+) -> None:
+    with serving(project(tmp_path, "memory", MAX_FRAME_BYTES="2000")) as server:
+        tab = Tab(context, server.url)
+        tab.enter("a guest")
+        tab.send("before")
+        tab.expect_messages("before")
+        big = "big" * 1000
+        tab.send(big)
+        for _ in range(2):
+            tab.expect_state(big, "failed")
+            expect(tab.page.locator(".delivery").last).to_contain_text("is too big for the server.")
+            tab.expect_connection("open")
+            tab.page.locator(".retry").click()
+        tab.expect_state(big, "failed")
+        tab.send("after")
+        tab.page.locator(".discard").click()
+        tab.expect_log("before", "after")
+        tab.expect_messages("before", "after")
+        expect(tab.notices).to_have_count(0)
+
+
 def test_a_page_that_finds_the_server_full_tries_again(browser: Browser, tmp_path: Path) -> None:
     with (
         serving(project(tmp_path, "memory", MAX_CONNECTIONS="1")) as server,

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.app_server import AppServer, serving
 from tests.chromium import chromium
 from tests.tab import MISSED, Tab
 from tests.template import Combination, render
 from tests.wire import ScriptedServer, plant, wait_until
+
+KEEPS_TRYING = "The room can't be entered at the moment. This page keeps trying."
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_what_can_not_be_filled_in_is_announced_once(script: ScriptedServer, tab
     script.says_message(2, "message 2")
     for offset in (40, 41, 42, 43):
         script.says_message(offset, f"message {offset}")
-    before = ["message 1", "message 2", MISSED, "It is unavailable."]
+    before = ["message 1", "message 2", MISSED, KEEPS_TRYING]
     tab.expect_log(*before, "message 40", "message 41", "message 42", "message 43")
 
 
@@ -243,6 +245,79 @@ def test_a_message_that_may_not_be_sent_is_kept(script: ScriptedServer, tab: Tab
     script.hears_nothing()
 
 
+def test_a_message_that_is_too_big_is_given_back(script: ScriptedServer, tab: Tab) -> None:
+    tab.send("big")
+    big = script.hears("publish")
+    script.close(1009)
+    tab.expect_state("big", "failed")
+    expect(tab.page.locator(".delivery")).to_contain_text("is too big for the server.")
+    tab.send("written meanwhile")
+    tab.wake()
+    script.accept()
+    assert script.hears("join") == since(0)
+    script.says_joined(0, recovered=True)
+    other = script.hears("publish")
+    script.says_message(1, "written meanwhile", sender="ada", id=other["id"])
+    tab.expect_messages("written meanwhile")
+    script.hears_nothing()
+    tab.page.locator(".retry").click()
+    assert script.hears("publish") == big
+    script.close(1009)
+    tab.expect_state("big", "failed")
+
+
+def asks_before_unload(page: Page) -> bool:
+    """Whether the page listens for its end, as one that asks does."""
+    session = page.context.new_cdp_session(page)
+    window = session.send("Runtime.evaluate", {"expression": "window"})["result"]
+    found = session.send("DOMDebugger.getEventListeners", {"objectId": window["objectId"]})
+    session.detach()
+    return "beforeunload" in [listener["type"] for listener in found["listeners"]]
+
+
+def test_a_page_with_something_to_send_asks_before_it_is_closed(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    page = tab.page
+    assert not asks_before_unload(page)
+    for text, end in (("pending", "acknowledged"), ("failed", "discarded"), ("last", "left")):
+        tab.send(text)
+        message = script.hears("publish")
+        if text == "failed":
+            script.says_error("unavailable", message["id"])
+            tab.expect_state(text, "failed")
+        assert asks_before_unload(page)
+        with page.expect_event("dialog") as asked:
+            page.close(run_before_unload=True)
+        assert asked.value.type == "beforeunload"
+        asked.value.dismiss()
+        tab.expect_state(text, "failed" if text == "failed" else "pending")
+        if end == "acknowledged":
+            script.says_message(1, text, sender="ada", id=message["id"])
+            tab.expect_messages(text)
+        elif end == "discarded":
+            page.locator(".discard").click()
+        else:
+            page.evaluate("location.hash = 'side'")
+            assert script.hears("join") == {"room": "side"}
+            assert asks_before_unload(page)
+            page.get_by_role("button", name="Leave lobby").click()
+        assert not asks_before_unload(page)
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
+
+
+def test_an_empty_message_takes_one_line_whatever_the_room_is_called(tab: Tab) -> None:
+    tab.page.set_viewport_size({"width": 320, "height": 600})
+    field = tab.page.get_by_label("Message lobby", exact=True)
+    expect(field).to_be_editable()
+    height = field.evaluate("node => node.offsetHeight")
+    long = "x" * 64
+    tab.page.evaluate("name => { location.hash = name; }", long)
+    field = tab.page.get_by_label(f"Message {long}", exact=True)
+    assert field.evaluate("node => node.offsetHeight") == height
+
+
 def test_who_is_asked_to_slow_down_pauses_and_keeps_the_order(
     script: ScriptedServer, tab: Tab
 ) -> None:
@@ -316,6 +391,7 @@ def test_a_page_that_was_kept_for_the_back_button_comes_back(
     ("code", "state", "words"),
     [
         (1008, "closed", "it may have sent too much"),
+        (1009, "waiting", "too big for the server"),
         (1012, "waiting", "The server is restarting."),
         (1013, "waiting", "too slow for it"),
         (4403, "closed", "does not allow you this connection"),
@@ -385,6 +461,20 @@ wake_from_sleep = partial(test_a_page_that_wakes_looks_whether_the_server_is_the
                 "room.js",
                 'code === "invalid" && entry.mayBeThere',
                 "false",
+            ),
+            (
+                "too big",
+                test_a_message_that_is_too_big_is_given_back,
+                "connection.js",
+                "if (code === MESSAGE_TOO_BIG) this.#onTooBig();",
+                "",
+            ),
+            (
+                "lost on close",
+                test_a_page_with_something_to_send_asks_before_it_is_closed,
+                "view.js",
+                "isAsking ? (event) => event.preventDefault() : null",
+                "null",
             ),
             (
                 "no pause",

@@ -1,6 +1,8 @@
 // Why a socket closed, and whether to come back; "once" is for another try with fresh
 // credentials. RFC 6455 section 7.4.1, the IANA registry of close codes, and our own.
 
+export const MESSAGE_TOO_BIG = 1009;
+
 const CODES = {
   1000: { name: "normal closure", retry: false, sentence: "The server ended the connection." },
   1001: { name: "going away", retry: true, sentence: "The server is going away." },
@@ -10,7 +12,7 @@ const CODES = {
   1006: { name: "abnormal closure", retry: true, sentence: "The connection was lost." },
   1007: { name: "invalid payload", retry: false, sentence: "The server could not read what this page sent." },
   1008: { name: "policy violation", retry: false, sentence: "The server closed this connection because this page broke a rule: it may have sent too much." },
-  1009: { name: "message too big", retry: false, sentence: "A message was too big for the server." },
+  [MESSAGE_TOO_BIG]: { name: "message too big", retry: true, sentence: "A message was too big for the server." },
   1011: { name: "internal error", retry: true, sentence: "Something went wrong in the server." },
   1012: { name: "service restart", retry: true, sentence: "The server is restarting." },
   1013: { name: "try again later", retry: true, sentence: "The server is busy, or this connection was too slow for it." },

@@ -1,5 +1,5 @@
 import { backoff } from "./backoff.js";
-import { closeCode } from "./codes.js";
+import { MESSAGE_TOO_BIG, closeCode } from "./codes.js";
 import { onWake } from "./wake.js";
 
 const SUBPROTOCOL = "realtime.v1";
@@ -34,6 +34,8 @@ const FORBIDDEN = "The server refuses this page.";
  * resolves to null when there is nobody to connect for. `auth.check` tells whether there
  * is. Both reject when the server can't be asked, with a `status` of 403 if it refuses this
  * page and a sentence that says why. `auth.REFUSED` is for styles that can't find that out.
+ * `auth.goOnAs` tells whether this page is for the user whom the server welcomes. When it
+ * is not, the page is about to be replaced, and nothing is sent.
  */
 export class Connection {
   state = "idle";
@@ -41,6 +43,7 @@ export class Connection {
   #onState;
   #onMessage;
   #onExpired;
+  #onTooBig;
   #socket = null;
   // Stops what `whileOpen` began.
   #stop = null;
@@ -55,11 +58,12 @@ export class Connection {
   #patience = 0;
   #openedAt = 0;
 
-  constructor(auth, { onState, onMessage, onExpired }) {
+  constructor(auth, { onState, onMessage, onExpired, onTooBig }) {
     this.#auth = auth;
     this.#onState = onState;
     this.#onMessage = onMessage;
     this.#onExpired = onExpired;
+    this.#onTooBig = onTooBig;
     addEventListener("offline", () => this.#lose(OFFLINE));
     addEventListener("online", () => {
       this.#failures = 0;
@@ -108,6 +112,10 @@ export class Connection {
 
   #receive(message, whileOpen) {
     if (message.type === "welcome") {
+      if (!this.#auth.goOnAs(message.user)) {
+        this.#drop();
+        return;
+      }
       this.#rejections = 0;
       this.#heartbeat = message.heartbeat * 1000;
       this.#patience = 0;
@@ -127,6 +135,7 @@ export class Connection {
     const opened = this.state === "open";
     this.#drop();
     if (opened && Date.now() - this.#openedAt > STABLE) this.#failures = 0;
+    if (code === MESSAGE_TOO_BIG) this.#onTooBig();
     const { retry, sentence } = closeCode(code);
     if (retry === "once") this.#rejected(sentence, reason);
     else if (!opened && code === 1006) this.#askWhy(this.#auth.REFUSED ?? REFUSED);

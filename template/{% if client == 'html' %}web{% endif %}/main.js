@@ -16,6 +16,7 @@ const connection = new Connection(auth, {
     view.showUser("");
     start(reason);
   },
+  onTooBig: () => rooms.tooBig(),
   onMessage: (message) => {
     rooms.receive(message);
     if (message.type === "welcome") view.showUser(rooms.user);
@@ -24,6 +25,7 @@ const connection = new Connection(auth, {
 
 const rooms = new Rooms((message) => connection.send(message), {
   onEntry: (room, entry) => {
+    view.askBeforeUnload(rooms.hasPending);
     if (room === rooms.current) log.put(entry);
     if (entry.isNew && !entry.own && (room !== rooms.current || document.hidden)) {
       room.unread += 1;
@@ -31,6 +33,7 @@ const rooms = new Rooms((message) => connection.send(message), {
     }
   },
   onForgotten: (room, entry) => {
+    view.askBeforeUnload(rooms.hasPending);
     if (room === rooms.current) log.remove(entry);
   },
   onMembers: (room) => {
@@ -56,6 +59,7 @@ const view = new View({
   },
   onLeave: (name) => {
     rooms.leave(rooms.get(name));
+    view.askBeforeUnload(rooms.hasPending);
     if (name === rooms.current.name) location.hash = [...rooms][0].name;
     else view.showRooms(rooms, rooms.current);
     remember();

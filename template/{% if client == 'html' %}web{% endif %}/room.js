@@ -5,6 +5,7 @@ const PATIENCE = 15_000;
 
 const MISSED = "The connection was interrupted. Messages may be missing here.";
 const UNCONFIRMED = "The server did not confirm this message.";
+const TOO_BIG = "This message, or one sent along with it, is too big for the server.";
 
 /**
  * A room as this page knows it: where it stands in the sequence of messages, what was
@@ -76,6 +77,13 @@ export class Room {
     for (const entry of this.pending.values()) {
       if (entry.timer !== 0) entry.mayBeThere = true;
       this.#stopWaiting(entry);
+    }
+  }
+
+  /** One of the messages that wait for an answer was too big. */
+  tooBig() {
+    for (const entry of this.pending.values()) {
+      if (entry.timer !== 0) this.#fail(entry, TOO_BIG, true);
     }
   }
 

@@ -3,6 +3,7 @@ import { Pace } from "./pace.js";
 import { Room } from "./room.js";
 
 const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+const UNAVAILABLE = "The room can't be entered at the moment. This page keeps trying.";
 // How long (milliseconds) to send nothing when the server asks for less.
 const PAUSE = 1_500;
 
@@ -36,6 +37,11 @@ export class Rooms {
 
   [Symbol.iterator]() {
     return this.#rooms.values();
+  }
+
+  /** Whether own messages are here that the server has not acknowledged. */
+  get hasPending() {
+    return [...this].some((room) => room.pending.size > 0);
   }
 
   get(name) {
@@ -73,6 +79,11 @@ export class Rooms {
   disconnected() {
     this.#pace.stop();
     for (const room of this) room.disconnected();
+  }
+
+  /** The connection ended because of an own message, and would again. */
+  tooBig() {
+    for (const room of this) room.tooBig();
   }
 
   /** Take in a message of the server. */
@@ -135,8 +146,9 @@ export class Rooms {
     } else if (entry !== undefined) {
       room.rejected(entry, code, sentence(detail));
     } else if (room !== undefined && ref === undefined) {
-      room.refused(sentence(detail), code === "forbidden");
-      if (code === "unavailable") this.#tryLater(room);
+      const keepsTrying = code === "unavailable";
+      room.refused(keepsTrying ? UNAVAILABLE : sentence(detail), code === "forbidden");
+      if (keepsTrying) this.#tryLater(room);
     }
   }
 

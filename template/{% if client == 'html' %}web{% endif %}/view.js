@@ -75,6 +75,11 @@ export class View {
     $("#user").textContent = user;
   }
 
+  /** Whether to ask who closes the page; one that asks may not be kept for the back button. */
+  askBeforeUnload(isAsking) {
+    window.onbeforeunload = isAsking ? (event) => event.preventDefault() : null;
+  }
+
   /** Mark the current room, and show what is unread in the others. */
   showRooms(rooms, current) {
     const all = [...rooms];
@@ -102,7 +107,7 @@ export class View {
   showRoom(room) {
     $("#room-title").textContent = room.name;
     $("#text").value = room.draft;
-    $("#text").placeholder = `Message ${room.name}`;
+    $("#composer label").textContent = `Message ${room.name}`;
     this.#count();
     this.focus();
   }

@@ -3,7 +3,7 @@
 
 import { freshTokens, keepFresh } from "./tokens.js";
 
-export { check, enter } from "./tokens.js";
+export { check, enter, goOnAs } from "./tokens.js";
 
 /** What to show, or null without a session. Rejects as `check` does. */
 export async function handshake() {

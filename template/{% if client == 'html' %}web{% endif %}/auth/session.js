@@ -3,6 +3,8 @@
 import { enterAs } from "./accounts/form.js";
 import { get, post, tryOrigin } from "./accounts/http.js";
 
+export { goOnAs } from "./accounts/form.js";
+
 /** Resolves when somebody is logged in. After a session: with the reason why it ended. */
 export async function enter(ended) {
   await enterAs({ whoAmI, login, register, logout }, ended);

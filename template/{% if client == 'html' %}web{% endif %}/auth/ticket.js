@@ -2,7 +2,7 @@
 
 import { Refused, post } from "./accounts/http.js";
 
-export { check, enter } from "./session.js";
+export { check, enter, goOnAs } from "./session.js";
 
 /** A new ticket, or null without a session. Rejects as `check` does. */
 export async function handshake() {

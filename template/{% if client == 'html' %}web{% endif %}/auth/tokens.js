@@ -4,6 +4,8 @@
 import { enterAs } from "./accounts/form.js";
 import { Refused, get, post, tryOrigin } from "./accounts/http.js";
 
+export { goOnAs } from "./accounts/form.js";
+
 // The name of the database, of its one store, of the one record there, and of the lock.
 const TOKENS = "tokens";
 // The part of its life after which an access token is exchanged.

@@ -46,18 +46,25 @@ export async function enterAs({ whoAmI, login, register, logout }, ended) {
     name = await unlessUnreachable(whoAmI());
     reason = NOT_KEPT;
   }
-  if (user !== null && name !== user) {
-    // What the page holds is of somebody else: begin with a new one.
-    location.reload();
-    await new Promise(() => {});
-  }
-  user = name;
+  if (!goOnAs(name)) await new Promise(() => {});
   $("#account").hidden = true;
   $("#chat").hidden = false;
   $("#logout").hidden = false;
   $("#logout").onclick = () => {
     leaving ??= leave(logout);
   };
+}
+
+/**
+ * Whether the page may go on for `name`, who may have logged in in another tab. What it
+ * holds is not for anybody else: then this begins with a new one.
+ */
+export function goOnAs(name) {
+  user ??= name;
+  if (name === user) return true;
+  sessionStorage.clear();
+  reload();
+  return false;
 }
 
 function unlessUnreachable(answer) {
@@ -125,8 +132,14 @@ async function leave(logout) {
   }
   sessionStorage.clear();
   sessionStorage.setItem("goodbye", "");
-  location.reload();
+  reload();
   await new Promise(() => {});
+}
+
+/** Begin with a new page, and have nobody asked about what waits to be sent on this one. */
+function reload() {
+  window.onbeforeunload = null;
+  location.reload();
 }
 
 /** What to say to somebody who has just logged out. */
