@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_a_database_that_cannot_be_used_is_told(refusal: Refusal, url: str) -> N
     said = refusal(DATABASE_URL=url)
     assert "DATABASE_URL" in said
     assert "marker" not in said
+
+
+def test_a_database_whose_driver_is_missing_is_told_with_the_remedy(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)  # as if it were not installed
+    said = refusal(DATABASE_URL="postgresql+asyncpg://ada:marker@localhost/accounts")
+    assert said == (
+        "Bad settings: DATABASE_URL needs a driver that is not installed: run `uv add asyncpg`."
+    )
 
 
 def no_server() -> str:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -132,6 +133,30 @@ async def test_a_bad_password_is_refused_with_a_sentence(
 
     assert answer.status_code == 422
     assert answer.json() == {"detail": "A password must have 8 to 1024 characters."}
+
+
+@pytest.mark.parametrize(
+    "body", [{"json": {"username": "Lin", "password": PASSWORD}}, {"data": {"username": "Lin"}}, {}]
+)
+async def test_a_registration_that_is_no_form_is_told_which_fields_to_send(
+    http: httpx.AsyncClient, body: dict[str, Any]
+) -> None:
+    answer = await http.post("/auth/register", **body)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("Send the form fields username and password")
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
+async def test_the_openapi_document_asks_for_both_fields(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    document = (await http.get("/openapi.json")).json()
+
+    body = document["paths"][path]["post"]["requestBody"]
+    form = {"schema": {"$ref": "#/components/schemas/Credentials"}}
+    assert body == {"content": {"application/x-www-form-urlencoded": form}, "required": True}
+    assert document["components"]["schemas"]["Credentials"]["required"] == ["username", "password"]
 
 
 async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(

@@ -26,6 +26,17 @@ def test_a_bad_option_is_told_by_the_settings(refusal: Refusal, url: str, what: 
     assert what in sentence
 
 
+@pytest.mark.parametrize("path", ["/abc", "/1/2", "/1x", "/-1", "/٣"])
+def test_a_path_that_names_no_database_is_refused(refusal: Refusal, path: str) -> None:
+    said = refusal(BROKER_URL=f"redis://localhost:6379{path}")
+    assert said.startswith("Bad settings: BROKER_URL must name a database by its number")
+
+
+@pytest.mark.parametrize("path", ["", "/", "/0", "/15", "/?db=3"])
+def test_a_path_that_names_a_database_is_taken(path: str) -> None:
+    assert Settings(broker_url=f"redis://localhost:6379{path}").broker_url.endswith(path)
+
+
 def test_an_option_of_a_connection_is_taken() -> None:
-    settings = Settings(broker_url="redis://:secret@localhost/1?client_name=chat", _env_file=None)
+    settings = Settings(broker_url="redis://:secret@localhost/1?client_name=chat")
     assert settings.broker_url.endswith("?client_name=chat")

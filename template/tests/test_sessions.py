@@ -1,5 +1,6 @@
 """The session cookie: what it looks like, whose it is, and how it ends."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
@@ -9,7 +10,9 @@ import pytest_asyncio
 from itsdangerous import Signer
 
 from app.auth.sessions import SESSION_SECONDS
-from tests.auth.accounts import OTHER_KEY, SECRET_KEY, log_in
+from tests.auth import sign_in
+from tests.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in
+from tests.client import PATIENCE, open_client
 from tests.conftest import StartServer
 from tests.server import AppServer
 
@@ -153,6 +156,30 @@ async def test_logging_out_ends_the_session_and_no_other(server: AppServer, cook
     assert name == f'{COOKIE}=""'
     assert {"Max-Age=0", "Path=/", "HttpOnly"} <= set(attributes)
     assert await name_of(server, on_another_device) is None
+    assert await name_of(server, cookie) == "Ada"
+
+
+async def test_logging_in_ends_the_session_whose_cookie_came_along(
+    server: AppServer, cookie: str
+) -> None:
+    before = await sign_in(server.url, "Hedy")
+    async with (
+        open_client(server.ws_url, before) as client,
+        httpx.AsyncClient(base_url=server.url, headers=before.headers) as http,
+    ):
+        await client.expect("welcome")
+        form = {"username": "Hedy", "password": PASSWORD}
+
+        await http.post("/auth/login", data={**form, "password": "wrong"})
+        assert (await http.get("/auth/me")).status_code == 200
+
+        answer = await http.post("/auth/login", data=form)
+        async with asyncio.timeout(PATIENCE):
+            await client.socket.wait_closed()
+        assert client.socket.close_code == 4401
+        assert (await http.get("/auth/me", headers=before.headers)).status_code == 401
+
+    assert await name_of(server, answer.cookies[COOKIE]) == "Hedy"
     assert await name_of(server, cookie) == "Ada"
 
 

@@ -57,8 +57,11 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
         ("OUTBOX_BYTES", "-1"),
         ("HISTORY_SIZE", "-1"),
         ("HISTORY_SECONDS", "an hour"),
+        ("HISTORY_SECONDS", "31536001"),
+        ("HISTORY_SECONDS", "99999999999999999999"),  # Redis would refuse every publication
         ("MESSAGES_PER_SECOND", "-1"),
         ("MESSAGES_PER_SECOND", "many"),
+        ("MESSAGES_PER_SECOND", "9" * 400),  # no float: every message would fail
         ("MAX_CONNECTIONS", "-1"),
         ("MAX_CONNECTIONS_PER_USER", "1.5"),
         ("MAX_CONNECTIONS_PER_ADDRESS", "some"),
@@ -112,6 +115,14 @@ def test_development_may_trust_every_proxy_and_show_tracebacks() -> None:
 def test_settings_come_from_a_dotenv_file_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=http\n")
     assert "PORT" in run_module(tmp_path, "app").stderr
+
+
+def test_only_a_start_reads_a_dotenv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("HISTORY_SIZE=7\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HISTORY_SIZE", raising=False)
+    assert Settings().history_size == Settings.model_validate({}).history_size == 1000
+    assert load_settings().history_size == 7
 
 
 def test_env_example_has_every_setting_with_its_default() -> None:

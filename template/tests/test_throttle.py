@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from itertools import cycle
+from typing import Any
 
 import httpx
 import pytest
@@ -131,6 +132,38 @@ async def test_the_right_password_is_not_counted(
 
     assert (await attempt(workers, address, "Ada")).status_code == 401
     assert (await attempt(workers, address, "Ada")).status_code == 429
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"json": {"username": "Ada", "password": PASSWORD}},
+        {"data": {"username": "Ada"}},
+        {"data": {"password": PASSWORD}},
+        {"data": {"user": "Ada", "pass": PASSWORD}},
+        {"content": b""},
+    ],
+    ids=str,
+)
+async def test_what_is_no_form_of_a_login_is_told_so_and_not_counted(
+    workers: Workers, address: str, shared_database: Database, body: dict[str, Any]
+) -> None:
+    for name in ("", "Ada"):
+        await leave_one(shared_database, "name and address", name, address)
+
+    for _ in range(3):
+        headers = {"X-Forwarded-For": address}
+        answer = await next(workers).post("/auth/login", headers=headers, **body)
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("Send the form fields username and password")
+
+    for name in ("", "Ada"):
+        await fail(workers, address, name, 1)
+
+
+async def test_an_empty_field_is_a_wrong_name_or_password(workers: Workers, address: str) -> None:
+    assert (await attempt(workers, address, "", "")).status_code == 401
+    assert (await attempt(workers, address, "Ada", "")).status_code == 401
 
 
 async def test_an_address_may_fail_with_so_many_names(

@@ -10,9 +10,10 @@ import secrets
 import unicodedata
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Form, HTTPException, Request, status
 from fastapi.requests import HTTPConnection
 from pwdlib import PasswordHash
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import String, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -147,6 +148,32 @@ def check_new_password(password: str) -> None:
 def to_bytes(password: str) -> bytes:
     """The same bytes from every keyboard: some send "é" as one character, some as two."""
     return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
+
+
+class Credentials(BaseModel):
+    """The form fields of a login and of a registration."""
+
+    # They have defaults, for FastAPI takes an empty field for a missing one.
+    model_config = ConfigDict(json_schema_extra={"required": ["username", "password"]})
+
+    username: str = ""
+    password: str = ""
+
+
+async def read_credentials(
+    request: Request, credentials: Annotated[Credentials, Form()]
+) -> Credentials:
+    """What the form says. Raises HTTP 422 when a field is missing; it may be empty."""
+    form = await request.form()  # which FastAPI has read already
+    if not Credentials.model_fields.keys() <= form.keys():
+        raise HTTPException(
+            status.HTTP_422_UNPROCESSABLE_CONTENT,
+            "Send the form fields username and password (application/x-www-form-urlencoded).",
+        )
+    return credentials
+
+
+CredentialsForm = Annotated[Credentials, Depends(read_credentials)]
 
 
 async def get_accounts(connection: HTTPConnection) -> Accounts:

@@ -7,15 +7,15 @@ database. Logging out ends the login, whoever has a copy of the cookie.
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, BackgroundTasks, Depends, Response, status
 from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyCookie
 from itsdangerous import BadSignature, Signer
 from pydantic import BaseModel
 
 from app.auth.identity import Unauthenticated
-from app.auth.live import Live
-from app.auth.logins import LoggedInUser, LoginStore, id_of
+from app.auth.live import Live, LiveLogins
+from app.auth.logins import LoggedInUser, Logins, LoginStore, id_of
 from app.auth.throttle import REFUSALS, LoggedIn
 from app.settings import Settings
 
@@ -51,11 +51,22 @@ SessionUser = Annotated[LoggedInUser, Depends(session_user)]
 
 @router.post("/login", responses=REFUSALS)
 async def login(
-    connection: HTTPConnection, response: Response, logins: LoginStore, account: LoggedIn
+    connection: HTTPConnection,
+    response: Response,
+    afterwards: BackgroundTasks,
+    *,
+    logins: LoginStore,
+    live: Live,
+    account: LoggedIn,
 ) -> LoginAnswer:
-    """Start a session of 14 days, and set its cookie."""
+    """Start a session of 14 days, and set its cookie.
+
+    The session whose cookie came along ends: nobody could log it out any more.
+    """
     settings: Settings = connection.app.state.settings
     token = await logins.start(account, SESSION_SECONDS)
+    # When the answer is there: a page whose socket is closed comes back with the new cookie.
+    afterwards.add_task(end_session, connection.cookies.get(COOKIE), settings, logins, live)
     set_cookie(response, settings, make_signer(settings).sign(token).decode(), SESSION_SECONDS)
     return LoginAnswer(username=account.name)
 
@@ -74,6 +85,13 @@ async def logout(
     """
     settings: Settings = connection.app.state.settings
     set_cookie(response, settings, "", 0)
+    await end_session(cookie, settings, logins, live)
+
+
+async def end_session(
+    cookie: str | None, settings: Settings, logins: Logins, live: LiveLogins
+) -> None:
+    """End the session that a cookie belongs to, if it does, and close its sockets."""
     token = token_in(cookie, settings) if cookie is not None else None
     if token is not None and await logins.find(token) is not None:
         await live.end(id_of(token))

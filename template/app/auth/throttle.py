@@ -10,12 +10,19 @@ import hashlib
 import time
 from typing import Annotated, Any
 
-from fastapi import Depends, Form, HTTPException, status
+from fastapi import Depends, HTTPException, status
 from fastapi.requests import HTTPConnection
 from sqlalchemy import BigInteger, Integer, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.auth.accounts import Account, AccountsStore, InvalidAccount, clean_name, name_key
+from app.auth.accounts import (
+    Account,
+    AccountsStore,
+    CredentialsForm,
+    InvalidAccount,
+    clean_name,
+    name_key,
+)
 from app.auth.database import Base, Database, Lock, OpenDatabase
 from app.limits import network_of
 
@@ -53,8 +60,7 @@ async def check_password(
     connection: HTTPConnection,
     accounts: AccountsStore,
     database: OpenDatabase,
-    username: Annotated[str, Form()] = "",
-    password: Annotated[str, Form()] = "",
+    form: CredentialsForm,
 ) -> Account:
     """The account that a login form opens.
 
@@ -62,8 +68,8 @@ async def check_password(
     TooManyAttempts, also with one answer.
     """
     address = connection.client.host if connection.client else ""
-    attempts = await count_attempt(database, username, address)
-    account = await accounts.verify(username, password)
+    attempts = await count_attempt(database, form.username, address)
+    account = await accounts.verify(form.username, form.password)
     if account is None:
         raise HTTPException(status.HTTP_401_UNAUTHORIZED, "The user name or the password is wrong.")
     await forget(database, attempts)
@@ -74,6 +80,7 @@ LoggedIn = Annotated[Account, Depends(check_password)]
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"description": "Wrong user name or password"},
+    422: {"description": "Not a form with the fields username and password"},
     429: {"description": "Too many wrong passwords"},
 }
 """The answers of a login route that are none, for the description of the API."""

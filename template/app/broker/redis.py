@@ -45,7 +45,7 @@ from app.protocol import Position
 logger = logging.getLogger(__name__)
 
 POSITION_SECONDS = 7 * 24 * 3600
-"""How long Redis remembers where a channel stands."""
+"""How long Redis remembers where a channel stands, or for as long as its history."""
 
 
 class RedisBackend(Backend):
@@ -175,7 +175,7 @@ class RedisBackend(Backend):
             len(keys),
             *keys,
             f"{self._worker}-{next(self._commands):x}",
-            POSITION_SECONDS,
+            max(POSITION_SECONDS, math.ceil(self.history_seconds)),
             self.history_size,
             math.ceil(self.history_seconds),
             seen.epoch if seen is not None else "",

@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Response, status
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response, status
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import CurrentUser
 from app.auth import router as login_router
-from app.auth.accounts import Accounts, AccountsStore, InvalidAccount, NameTaken
+from app.auth.accounts import Accounts, AccountsStore, CredentialsForm, InvalidAccount, NameTaken
 from app.auth.database import open_database
 from app.auth.live import LiveLogins
 from app.auth.logins import Logins
@@ -64,17 +63,14 @@ class Problem(BaseModel):
     responses={code: {"model": Problem} for code in (403, 409, 422)},
 )
 async def register(
-    connection: HTTPConnection,
-    accounts: AccountsStore,
-    username: Annotated[str, Form()] = "",
-    password: Annotated[str, Form()] = "",
+    connection: HTTPConnection, accounts: AccountsStore, form: CredentialsForm
 ) -> UserAnswer:
     """Create an account, where REGISTRATION_OPEN allows it."""
     settings: Settings = connection.app.state.settings
     if not settings.registration_open:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Registration is closed.")
     try:
-        account = await accounts.add(username, password)
+        account = await accounts.add(form.username, form.password)
     except NameTaken as error:
         raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
     except InvalidAccount as error:
