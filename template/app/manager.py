@@ -224,7 +224,9 @@ class ConnectionManager:
                 history = await self._backend.history(channel, last=RECENT, after=needed, seen=seen)
                 if room.position.epoch == seen.epoch:
                     room.fill(history)
+                if room.position.epoch == seen.epoch:
                     return room, room.past(history)
+            # The room began anew: what is asked for may be in the new epoch.
         async with AsyncExitStack() as stack:
             subscriber = await stack.enter_async_context(self.broadcast.subscribe(channel))
             history = await self._backend.history(channel, last=RECENT, after=None, seen=None)

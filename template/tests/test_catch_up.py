@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from app.broker import BrokerUnavailable, History, Resubscribed
+from app.broker.memory import Channel
 from app.manager import CATCH_UP_AT_ONCE, RECENT, ConnectionManager
 from app.protocol import Join, Position, Publish
 from app.settings import Settings
@@ -131,6 +132,30 @@ async def test_history_is_not_read_for_what_it_cannot_answer(*, room_is_open: bo
             assert min([1000, *asked]) >= least
             await manager.leave(bob, "room")
         await manager.disconnect(alice)
+
+
+async def test_what_is_asked_for_is_found_in_an_epoch_that_the_worker_did_not_know() -> None:
+    broker = Forgetful()
+    manager = ConnectionManager(broker, Settings())
+    socket, alice, bob = FakeSocket(), connection("alice"), connection("bob")
+    async with manager.running(), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(bob.serve(socket.receive, socket.send, nothing))
+        await manager.join(alice, Join(type="join", room="room"))
+        for number in range(50):
+            await manager.publish(alice, publish(number))
+        await until(lambda: manager._rooms["room"].position.offset == 50)
+        broker.is_deaf = True
+        broker._channels["room:room"] = Channel(Position(epoch="new", offset=0))
+        for number in range(1, 101):
+            await manager.publish(alice, publish(number))
+        since = Position(epoch="new", offset=10)
+        await manager.join(bob, Join(type="join", room="room", since=since))
+        await until(lambda: len(socket.sent) > 90)
+        serving.cancel()
+        await manager.disconnect(alice)
+    joined, *messages = socket.sent
+    assert (joined["epoch"], joined["offset"], joined["recovered"]) == ("new", 100, True)
+    assert [message["offset"] for message in messages] == list(range(11, 101))
 
 
 async def test_who_waits_is_let_in_though_the_one_who_asked_is_gone() -> None:

@@ -1,6 +1,7 @@
--- Does what a publication needs: it runs, it writes, and it publishes.
+-- Does what a publication needs, with commands that a publication uses.
 -- KEYS[1]  key to write
 -- ARGV[1]  channel to publish to
 
-redis.call('SET', KEYS[1], '', 'EX', 60)
+redis.call('HSET', KEYS[1], 'written', 1)
+redis.call('EXPIRE', KEYS[1], 60)
 redis.call('PUBLISH', ARGV[1], '')
