@@ -16,7 +16,7 @@ from app import PROJECT_NAME
 from app.broker.redis_subscriptions import BACKOFF_BASE, BACKOFF_CAP
 from tests.auth import sign_in
 from tests.broker.redis import RedisServer
-from tests.client import open_client, until
+from tests.client import PATIENCE, open_client, until
 from tests.conftest import StartServer
 from tests.pair import deliver_both_ways, pair_in, start_pair
 from tests.server import AppServer, free_port
@@ -149,6 +149,36 @@ async def test_an_address_that_leads_to_another_server_is_followed(
             await clients[0].publish(room, "which begins the room anew")
             for client in clients:
                 await client.expect("resync", room=room)
+            await deliver_both_ways(room, clients)
+
+
+async def test_a_replica_that_takes_over_begins_anew(
+    start_server: StartServer, tmp_path: Path, room: str
+) -> None:
+    # It may not have heard of the last publications, though it keeps what it has.
+    options = {"appendonly": "yes", "repl-diskless-sync-delay": "0"}
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    one, other = (RedisServer(folder, **options) for folder in folders)
+    relay = Relay(one)
+    async with one.running(), other.running(), relay.running():
+        servers = await start_pair(start_server, relay.url)
+        async with pair_in(room, servers) as clients, Redis.from_url(other.url) as redis:
+            await deliver_both_ways(room, clients)
+            host, port = one.url.removeprefix("redis://").removesuffix("/0").split(":")
+            await redis.replicaof(host, port)
+            async with asyncio.timeout(PATIENCE):
+                while (await redis.info("replication"))["master_link_status"] != "up":
+                    await asyncio.sleep(0.05)
+            await deliver_both_ways(room, clients)
+            one.kill()
+            await redis.replicaof("NO", "ONE")
+            relay.target = other
+            await ready_again(servers)
+            epoch = clients[0].seen[1]["epoch"]
+            for client in clients:
+                assert (await client.expect("resync", room=room))["epoch"] != epoch
             await deliver_both_ways(room, clients)
 
 
