@@ -43,7 +43,7 @@ MOVED = {
     ("app.broker.redis", "describe"): "app.broker.redis_pipeline",
     **{
         ("app.broker.redis", name): "app.broker.redis_subscriptions"
-        for name in ("CANARY_DEADLINE", "CANARY_INTERVAL", "QUEUE_SIZE", "decode", "logger")
+        for name in ("CANARY_DEADLINE", "CANARY_INTERVAL", "QUEUE_SIZE", "decode")
     },
 }
 """Where a name is now."""

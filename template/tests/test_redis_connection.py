@@ -182,7 +182,7 @@ async def test_a_replica_that_takes_over_begins_anew(
             await deliver_both_ways(room, clients)
 
 
-async def test_the_logs_hold_no_password_and_no_payload(
+async def test_the_logs_hold_no_secret_and_no_payload(
     start_server: StartServer, tmp_path: Path, room: str
 ) -> None:
     async with RedisServer(tmp_path, requirepass="s3cret").running() as redis_server:

@@ -29,7 +29,7 @@ def test_a_bad_option_is_told_by_the_settings(refusal: Refusal, url: str, what: 
 @pytest.mark.parametrize("path", ["/abc", "/1/2", "/1x", "/-1", "/٣"])
 def test_a_path_that_names_no_database_is_refused(refusal: Refusal, path: str) -> None:
     said = refusal(BROKER_URL=f"redis://localhost:6379{path}")
-    assert said.startswith("Bad settings: BROKER_URL must name a database by its number")
+    assert "BROKER_URL has an option that can't be used: a database has a number" in said
 
 
 @pytest.mark.parametrize("path", ["", "/", "/0", "/15", "/?db=3"])

@@ -58,7 +58,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
         ("HISTORY_SIZE", "-1"),
         ("HISTORY_SECONDS", "an hour"),
         ("HISTORY_SECONDS", "31536001"),
-        ("HISTORY_SECONDS", "99999999999999999999"),  # Redis would refuse every publication
+        ("HISTORY_SECONDS", "99999999999999999999"),  # a broker would refuse each message
         ("MESSAGES_PER_SECOND", "-1"),
         ("MESSAGES_PER_SECOND", "many"),
         ("MESSAGES_PER_SECOND", "9" * 400),  # no float: every message would fail

@@ -14,12 +14,14 @@ has seen more than Redis remembers.
 import asyncio
 import logging
 import math
+import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 from broadcaster import Event
 from redis.asyncio import BlockingConnectionPool
@@ -216,6 +218,8 @@ def connection_pool(url: str) -> BlockingConnectionPool:
         # With them, redis-py 8.1 hands out idle connections that the server closed.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
+    if not re.fullmatch(r"(/[0-9]*)?", urlsplit(url).path):  # to redis-py, database 0
+        raise ValueError("a database has a number, as in redis://localhost:6379/0")
     for name in parse_url(url):  # which redis-py lets win
         if name in options:
             raise ValueError(f"{name} is not to be chosen")

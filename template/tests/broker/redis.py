@@ -56,8 +56,8 @@ class RedisServer:
         self._options = {"save": "", "appendonly": "no", **options}
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        password = f":{options['requirepass']}@" if "requirepass" in options else ""
-        self.url = f"redis://{password}127.0.0.1:{self._port}/0"
+        credential = f":{options['requirepass']}@" if "requirepass" in options else ""
+        self.url = f"redis://{credential}127.0.0.1:{self._port}/0"
 
     async def start(self) -> None:
         """Start, and wait until commands are answered."""
