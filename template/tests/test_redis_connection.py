@@ -39,13 +39,13 @@ class Relay:
 
     def __init__(self, target: RedisServer) -> None:
         self.target = target
-        self.url = f"redis://127.0.0.1:{free_port()}/0"
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
         self._writers: list[asyncio.StreamWriter] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        host, port = self.url.removeprefix("redis://").removesuffix("/0").split(":")
-        server = await asyncio.start_server(self._connect, host, int(port))
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
         try:
             yield
         finally:
@@ -53,9 +53,8 @@ class Relay:
             self.reset()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = self.target.url.removeprefix("redis://").removesuffix("/0").split(":")
         with suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target.port)
             self._writers += [writer, far_writer]
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._copy(reader, far_writer))
@@ -142,8 +141,7 @@ async def test_an_address_that_leads_to_another_server_is_followed(
         async with pair_in(room, servers) as clients, Redis.from_url(one.url) as redis:
             await deliver_both_ways(room, clients)
             relay.target = other
-            host, port = other.url.removeprefix("redis://").removesuffix("/0").split(":")
-            await redis.replicaof(host, port)  # whose clients stay connected
+            await redis.replicaof("127.0.0.1", str(other.port))  # whose clients stay connected
             await until(lambda: all("ReadOnlyError" in server.read_log() for server in servers))
             await ready_again(servers)
             await clients[0].publish(room, "which begins the room anew")
@@ -166,8 +164,7 @@ async def test_a_replica_that_takes_over_begins_anew(
         servers = await start_pair(start_server, relay.url)
         async with pair_in(room, servers) as clients, Redis.from_url(other.url) as redis:
             await deliver_both_ways(room, clients)
-            host, port = one.url.removeprefix("redis://").removesuffix("/0").split(":")
-            await redis.replicaof(host, port)
+            await redis.replicaof("127.0.0.1", str(one.port))
             async with asyncio.timeout(PATIENCE):
                 while (await redis.info("replication"))["master_link_status"] != "up":
                     await asyncio.sleep(0.05)

@@ -156,12 +156,14 @@ class Pipeline:
         """What redis-py's own pipeline does, but for retries and telemetry."""
         await connection.send_packed_command(commands)
         answers: list[Any] = []
+        is_replica = False
         for _ in commands:
             try:
                 answers.append(await connection.read_response())
             except ResponseError as error:
+                is_replica = is_replica or isinstance(error, ReadOnlyError)
                 answers.append(error)
-        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+        if is_replica:
             await connection.disconnect()  # its address may lead to another server by now
         return answers
 

@@ -54,14 +54,14 @@ class RedisServer:
         self._binary = binary
         self.folder = folder
         self._options = {"save": "", "appendonly": "no", **options}
-        self._port = free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         credential = f":{options['requirepass']}@" if "requirepass" in options else ""
-        self.url = f"redis://{credential}127.0.0.1:{self._port}/0"
+        self.url = f"redis://{credential}127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
         """Start, and wait until commands are answered."""
-        command = [self._binary, "--port", str(self._port), "--bind", "127.0.0.1"]
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
         for name, value in {**self._options, "dir": str(self.folder)}.items():
             command += [f"--{name}", value]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220
