@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from struct import pack
 
@@ -53,12 +53,13 @@ class Relay:
             self.reset()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError), closing(writer):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target.port)
-            self._writers += [writer, far_writer]
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._copy(reader, far_writer))
-                tasks.create_task(self._copy(far_reader, writer))
+            with closing(far_writer):
+                self._writers += [writer, far_writer]
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._copy(reader, far_writer))
+                    tasks.create_task(self._copy(far_reader, writer))
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
