@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from tests.postgres_server import FOLDER_VARIABLE, copy_postgres
 from tests.scratch import make_scratch_folder
-from tests.template import SNAPSHOT_VARIABLE, Combination, render, take_snapshot
+from tests.template import SNAPSHOT_VARIABLE, Combination, Rendered, render, take_snapshot
 
 SCRATCH = pytest.StashKey[Path]()
 """What to remove in the end."""
@@ -72,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Combination], Path]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     """Rendered projects to look at, each made once: tests leave them as they are."""
 
     @cache

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,6 +46,9 @@ class Combination:
     def __str__(self) -> str:
         return f"{self.auth}-{self.broker}-{self.client}"
 
+
+Rendered = Callable[[Combination], Path]
+"""What gives a project of a combination to look at: the fixture `rendered`."""
 
 COMBINATIONS = tuple(
     Combination(*answers)

@@ -138,9 +138,9 @@ def test_markup_in_a_message_is_shown_as_text(browser: Browser, server: AppServe
         exchange_markup(ada, bob)
 
 
-def test_the_page_connects_again_after_a_restart(browser: Browser, server: AppServer) -> None:
-    with two_people(browser, server) as (ada, bob):
-        outlive_a_restart(ada, bob, server)
+def test_the_page_connects_again_after_a_restart(browser: Browser, guests: AppServer) -> None:
+    with two_people(browser, guests) as (ada, bob):
+        outlive_a_restart(ada, bob, guests)
 
 
 # --- The same steps find a fault that is planted ------------------------------

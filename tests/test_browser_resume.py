@@ -1,8 +1,6 @@
 """A tab that was away comes back by itself: real servers, and lines that break."""
 
 import json
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +8,9 @@ from secrets import token_hex
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
-from websockets.sync.client import connect
 
-from tests.app_server import PATIENCE, AppServer, serving
+from tests.app_server import AppServer, serving
 from tests.chromium import chromium
-from tests.redis_server import redis_folder
 from tests.tab import Tab
 from tests.template import Combination, render
 from tests.wire import Line, wait_until
@@ -29,9 +25,9 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def project(folder: Path, broker: str, **settings: str) -> Path:
+def project(folder: Path, **settings: str) -> Path:
     """A project for guests."""
-    made = render(folder / "my-chat", Combination("none", broker, "html"))
+    made = render(folder / "my-chat", Combination("none", "memory", "html"))
     lines = [f"{name}={value}\n" for name, value in settings.items()]
     (made / ".env").write_text("".join(lines))
     return made
@@ -39,7 +35,7 @@ def project(folder: Path, broker: str, **settings: str) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    with serving(project(tmp_path_factory.mktemp("memory"), "memory")) as server:
+    with serving(project(tmp_path_factory.mktemp("memory"))) as server:
         yield server
 
 
@@ -138,59 +134,10 @@ def test_many_rooms_are_entered_at_a_pace_that_the_server_takes(
     assert joins[0] == joins[ROOMS] == names[-1]
 
 
-@contextmanager
-def redis() -> Iterator[str]:
-    """The URL of a Redis server that keeps nothing on disk."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(redis_folder() / "redis-server"), "--port", str(port), "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield f"redis://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def publish(server: AppServer, room: str, *texts: str) -> None:
-    """Say something in a room of this server, as a client that is no browser."""
-    with connect(f"{server.url.replace('http', 'ws')}ws") as socket:
-        socket.send(json.dumps({"type": "join", "room": room}))
-        for text in texts:
-            socket.send(json.dumps({"type": "publish", "room": room, "id": text, "text": text}))
-        acknowledged = 0
-        while acknowledged < len(texts):
-            message = json.loads(socket.recv(PATIENCE))
-            acknowledged += message["type"] == "message" and message["text"] in texts
-
-
-def test_a_server_that_restarts_loses_nothing_that_redis_has(
-    context: BrowserContext, tmp_path: Path
-) -> None:
-    with redis() as url:
-        made = project(tmp_path, "redis", BROKER_URL=url)
-        with serving(made) as server, serving(made) as other:
-            tab = Tab(context, server.url)
-            tab.enter("a guest")
-            publish(other, "lobby", "before")
-            tab.expect_messages("before")
-            server.stop()
-            tab.expect_connection("waiting")
-            tab.send("written meanwhile")
-            # More than a page gets that is new to the room.
-            missed = [f"message {number}" for number in range(70)]
-            publish(other, "lobby", *missed[:35])
-            publish(other, "lobby", *missed[35:])
-            server.start()
-            tab.expect_messages("before", *missed, "written meanwhile")
-            expect(tab.notices).to_have_count(0)
-
-
 def test_a_message_too_big_for_the_server_ends_in_the_log(
     context: BrowserContext, tmp_path: Path
 ) -> None:
-    with serving(project(tmp_path, "memory", MAX_FRAME_BYTES="2000")) as server:
+    with serving(project(tmp_path, MAX_FRAME_BYTES="2000")) as server:
         tab = Tab(context, server.url)
         tab.enter("a guest")
         tab.send("before")
@@ -212,7 +159,7 @@ def test_a_message_too_big_for_the_server_ends_in_the_log(
 
 def test_a_page_that_finds_the_server_full_tries_again(browser: Browser, tmp_path: Path) -> None:
     with (
-        serving(project(tmp_path, "memory", MAX_CONNECTIONS="1")) as server,
+        serving(project(tmp_path, MAX_CONNECTIONS="1")) as server,
         browser.new_context() as context,
         browser.new_context() as other,
     ):

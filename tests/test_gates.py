@@ -144,9 +144,7 @@ def test_an_app_that_imports_what_only_development_has_is_found(project: Path) -
 
 def test_an_undeclared_import_of_tests_is_found(project: Path) -> None:
     append(project / "tests" / "client.py", "import yaml\n")
-    assert undeclared_or_unused(project) == [
-        "tests import pyyaml: no dependency, nor in the group dev"
-    ]
+    assert undeclared_or_unused(project) == ["tests import pyyaml: no dependency, nor in a group"]
 
 
 def test_an_unused_dependency_is_found(project: Path) -> None:
@@ -156,4 +154,4 @@ def test_an_unused_dependency_is_found(project: Path) -> None:
 
 def test_an_unused_dependency_of_development_is_found(project: Path) -> None:
     replace(project / "pyproject.toml", "dev = [\n", 'dev = [\n    "anyio",\n')
-    assert undeclared_or_unused(project) == ["anyio: in the group dev, but tests do not import it"]
+    assert undeclared_or_unused(project) == ["anyio: in a group, but tests do not import it"]

@@ -1,7 +1,6 @@
 """Every combination of answers gives a project that keeps what the template promises."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from tests.gates.residue import traces_of_jinja, traces_of_unchosen
 from tests.gates.suite import failing_tests, sibling_of, suite_of
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, type_errors, unformatted
-from tests.template import COMBINATIONS, Combination, render, sample
-
-Rendered = Callable[[Combination], Path]
+from tests.template import COMBINATIONS, Combination, Rendered, render, sample
 
 every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 
@@ -25,6 +22,16 @@ every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str
 def test_suite_passes_and_skips_nothing(tmp_path: Path, combination: Combination) -> None:
     project = render(tmp_path / "my-chat", combination)
     expect_none(failing_tests(project, suite_of(combination)))
+    shutil.rmtree(project)
+
+
+# The tests of the page run with both brokers where there is Redis.
+@pytest.mark.parametrize(
+    "combination", [c for c in COMBINATIONS if (c.broker, c.client) == ("redis", "html")], ids=str
+)
+def test_page_comes_back_by_itself(tmp_path: Path, combination: Combination) -> None:
+    project = render(tmp_path / "my-chat", combination)
+    expect_none(failing_tests(project, ["-m", "browser"]))
     shutil.rmtree(project)
 
 

@@ -2,17 +2,15 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
 from tests.gates import expect_none
 from tests.gates.files import files_in
-from tests.template import COMBINATIONS, ROOT, Combination, git
-
-Rendered = Callable[[Combination], Path]
+from tests.template import COMBINATIONS, ROOT, Combination, Rendered, git
 
 RESERVED = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?", re.IGNORECASE

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from tests.template import (
     QUESTIONNAIRE,
     ROOT,
     Combination,
+    Rendered,
     choices,
     git,
 )
-
-Rendered = Callable[[Combination], Path]
 
 WORKFLOW = ".github/workflows/ci.yml"
 JINJA = re.compile(r"\{%|\{\{|\{#")
@@ -36,7 +34,7 @@ def test_environment_has_what_every_project_declares(rendered: Rendered) -> None
     declared: set[str] = set()
     for combination in COMBINATIONS:
         project = tomllib.loads((rendered(combination) / "pyproject.toml").read_text())
-        declared |= {*project["project"]["dependencies"], *project["dependency-groups"]["dev"]}
+        declared.update(project["project"]["dependencies"], *project["dependency-groups"].values())
     own = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert set(own["dependency-groups"]["generated"]) == declared
 

@@ -1,12 +1,13 @@
 """The suite that a project is rendered with fails when the application is broken."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.gates.suite import failing_tests
-from tests.template import Combination, choices, render
+from tests.template import Combination, Rendered, choices, render
 
 ANYBODY = """
 from typing import Annotated
@@ -391,17 +392,28 @@ FAULTS = [
         "tests/test_redis.py",
         "test_users_of_a_killed_process_leave",
     ),
+    Fault(
+        "a page that comes back does not say what it has",
+        Combination("none", "memory", "html"),
+        "web/room.js",
+        "...(since && { since }) };",
+        "};",
+        "tests/test_web_resume.py",
+        "test_a_tab_that_was_offline_misses_nothing",
+    ),
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_broken_application_is_found(tmp_path: Path, fault: Fault) -> None:
-    project = render(tmp_path / "my-chat", fault.combination)
+def test_a_broken_application_is_found(tmp_path: Path, rendered: Rendered, fault: Fault) -> None:
+    project = tmp_path / "my-chat"
+    shutil.copytree(rendered(fault.combination), project)
     path = project / fault.file
     text = path.read_text()
     assert text.count(fault.old) == 1, f"{fault.file} has {text.count(fault.old)} times {fault.old}"
     path.write_text(text.replace(fault.old, fault.new))
-    findings = failing_tests(project, [fault.suite, "-k", fault.test])
+    selection = ["-m", "not soak", fault.suite, "-k", fault.test, "--exitfirst"]
+    findings = failing_tests(project, selection)
     assert any(f"::{fault.test}" in found and " failure: " in found for found in findings), findings
 
 

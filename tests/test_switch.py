@@ -1,6 +1,5 @@
 """Another answer turns a project into what a fresh copy with that answer is."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from tests.template import (
     COMBINATIONS,
     DEFAULT,
     Combination,
+    Rendered,
     choices,
     commit,
     render,
     run_copier,
     update,
 )
-
-Rendered = Callable[[Combination], Path]
 
 
 def neighbours(combination: Combination) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """`copier update` brings a newer template and keeps what the owner wrote."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.template import (
     COMBINATIONS,
     DEFAULT,
     Combination,
+    Rendered,
     commit,
     copy_working_tree,
     git,
@@ -23,8 +23,6 @@ from tests.template import (
     sample,
     update,
 )
-
-Rendered = Callable[[Combination], Path]
 
 
 @pytest.mark.parametrize("chosen", COMBINATIONS, ids=str)

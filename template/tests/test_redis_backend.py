@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 from app.broker import BrokerUnavailable, Publication, Record, Resubscribed
 from app.broker.redis import RedisBackend, connection_pool
 from app.broker.redis_pipeline import MAX_WAITING, Pipeline
+from app.broker.redis_subscriptions import Subscriptions
 from app.protocol import Position
 from tests.broker.redis import RedisServer
 from tests.client import PATIENCE, until
@@ -112,6 +113,28 @@ async def test_every_channel_is_told_that_it_was_interrupted(tmp_path: Path) -> 
         events = [await next_event(backend) for _ in channels]
         assert all(isinstance(event, Resubscribed) for event in events)
         assert {event.channel for event in events} == channels
+
+
+async def test_of_several_subscriptions_of_a_channel_the_last_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed: list[bool] = []
+    original = Subscriptions._confirm
+
+    async def confirm(self: Subscriptions, channel: str) -> None:
+        await original(self, channel)
+        confirmed.append(self.confirmed(channel).is_set())
+
+    async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
+        await until(lambda: backend.alive)
+        monkeypatch.setattr(Subscriptions, "_confirm", confirm)
+        server.pause()
+        await backend.subscribe("room")
+        await backend.unsubscribe("room")  # between the two, nothing is sure to be heard
+        await backend.subscribe("room")
+        server.resume()
+        await until(lambda: len(confirmed) == 2)
+    assert confirmed == [False, True]
 
 
 async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) -> None:
@@ -258,6 +281,24 @@ async def test_what_waits_to_be_sent_is_bounded() -> None:
     waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
     assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
     assert not any(answer.done() for answer in waiting)
+
+
+async def test_scripts_that_redis_forgot_are_loaded_and_order_is_kept(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
+        await subscribe(backend, "room")
+        taken = [backend.submit("room", record("known"))]
+        backend._writes.submit("SCRIPT", "FLUSH")
+        taken += [backend.submit("room", record(name)) for name in ("again", "and again")]
+        await asyncio.gather(*taken)
+        # This time another worker loads it, before the whole batch was read.
+        backend._writes.submit("SCRIPT", "FLUSH")
+        overtaken = backend.submit("room", record("overtaken"))
+        backend._writes.submit("SCRIPT", "LOAD", backend._publish.source)
+        await backend.submit("room", record("last"))
+        with pytest.raises(BrokerUnavailable):
+            await overtaken
+        heard = [(await next_publication(backend)).message for _ in range(4)]
+        assert heard == [f"message {name}" for name in ("known", "again", "and again", "last")]
 
 
 @shared_redis

@@ -28,13 +28,14 @@ def undeclared_or_unused(project: Path) -> list[str]:
     """What is imported and not declared for that place, and the other way round."""
     declared = tomllib.loads((project / "pyproject.toml").read_text())
     runtime = {name_of(text) for text in declared["project"]["dependencies"]}
-    development = {name_of(text) for text in declared["dependency-groups"]["dev"]}
+    groups = declared["dependency-groups"].values()
+    development = {name_of(text) for group in groups for text in group}
     in_app = set(imported(project / "app"))
     in_tests = set(imported(project / "tests"))
     return [
         *(f"app imports {name}: no dependency" for name in sorted(in_app - runtime)),
         *(
-            f"tests import {name}: no dependency, nor in the group dev"
+            f"tests import {name}: no dependency, nor in a group"
             for name in sorted(in_tests - runtime - development)
         ),
         *(
@@ -42,7 +43,7 @@ def undeclared_or_unused(project: Path) -> list[str]:
             for name in sorted(runtime - in_app - NEVER_IMPORTED.keys())
         ),
         *(
-            f"{name}: in the group dev, but tests do not import it"
+            f"{name}: in a group, but tests do not import it"
             for name in sorted(development - in_tests - NEVER_IMPORTED.keys())
         ),
         *(f"{name}: declared twice" for name in sorted(runtime & development)),

@@ -168,7 +168,9 @@ BROKER = {
 CLIENT = {
     "html": {
         "app/routes/web.py",
+        "tests/browser.py",
         "tests/test_web.py",
+        "tests/test_web_resume.py",
         "web/auth/index.js",
         "web/backoff.js",
         "web/codes.js",

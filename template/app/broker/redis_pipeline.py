@@ -49,6 +49,7 @@ class Waiting(NamedTuple):
     """A command that waits for its answer."""
 
     packed: bytes
+    is_script: bool
     answer: asyncio.Future[Any]
     expires_at: float
 
@@ -58,7 +59,7 @@ class Pipeline:
 
     A command that is not answered within `deadline` seconds fails, and with it those
     that were sent with it. So it fails alone when half of that has passed before it can
-    be sent. None is sent twice.
+    be sent. None is carried out twice, and no script after one that was given later.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class Pipeline:
         if len(self._waiting) >= MAX_WAITING:
             answer.set_exception(ConnectionError("too many commands wait for Redis"))
             return answer
-        self._waiting.append(Waiting(pack(*command), answer, loop.time() + self._deadline))
+        is_script = command[0] == "EVALSHA"
+        expires_at = loop.time() + self._deadline
+        self._waiting.append(Waiting(pack(*command), is_script, answer, expires_at))
         self._something_waits.set()
         return answer
 
@@ -141,7 +144,7 @@ class Pipeline:
             await self._pool.ensure_connection(self._connection)
         commands = [waiting.packed for waiting in batch]
         answers = await self._round_trip(self._connection, commands)
-        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        unknown = unknown_scripts(batch, answers)
         if unknown:  # a server that restarted has forgotten them
             loading = [pack("SCRIPT", "LOAD", script.source) for script in self._scripts]
             again = [commands[n] for n in unknown]
@@ -166,6 +169,21 @@ class Pipeline:
         if is_replica:
             await connection.disconnect()  # its address may lead to another server by now
         return answers
+
+
+def unknown_scripts(batch: Sequence[Waiting], answers: Sequence[Any]) -> list[int]:
+    """Which commands of a batch can be sent again, since Redis did not know their script.
+
+    Not those before one that it did know, as when another worker loaded it meanwhile: they
+    would come after what they were sent before. They fail.
+    """
+    unknown: list[int] = []
+    for n in reversed(range(len(batch))):
+        if batch[n].is_script:
+            if not isinstance(answers[n], NoScriptError):
+                break
+            unknown.append(n)
+    return unknown[::-1]
 
 
 def pack(*command: Argument) -> bytes:

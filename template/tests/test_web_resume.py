@@ -1,0 +1,112 @@
+"""Whoever leaves the page and comes back misses nothing: `pytest -m browser`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from tests.conftest import StartServer
+from tests.server import AppServer
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+    from tests.browser import Tab
+
+pytestmark = pytest.mark.browser
+
+OpenTab = Callable[[AppServer, str], Awaitable["Tab"]]
+
+MISSED = [f"message {number}" for number in range(51)]
+"""More than somebody gets who is new to a room."""
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser() -> AsyncIterator["Browser"]:
+    from tests.browser import chromium  # noqa: PLC0415 - needs the group `browser`
+
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture
+async def open_tab(browser: "Browser") -> AsyncIterator[OpenTab]:
+    """Opens a tab in a room on a server, for somebody new."""
+    from tests.browser import Tab  # noqa: PLC0415 - needs the group `browser`
+
+    tabs: list[Tab] = []
+    async with AsyncExitStack() as stack:
+
+        async def open_in(server: AppServer, room: str) -> Tab:
+            context = await browser.new_context()
+            stack.push_async_callback(context.close)
+            tabs.append(Tab(await context.new_page()))
+            await tabs[-1].enter(f"{server.url}/#{room}")
+            return tabs[-1]
+
+        yield open_in
+    assert not [problem for tab in tabs for problem in tab.problems]
+
+
+async def test_two_tabs_hear_each_other(open_tab: OpenTab, server: AppServer, room: str) -> None:
+    ada, bob = [await open_tab(server, room) for _ in range(2)]
+    await ada.send("hello, Bob")
+    await bob.expect_messages("hello, Bob")
+    await bob.send("hello, Ada")
+    for tab in (ada, bob):
+        await tab.expect_messages("hello, Bob", "hello, Ada")
+
+
+async def test_a_tab_that_was_offline_misses_nothing(
+    open_tab: OpenTab, server: AppServer, room: str
+) -> None:
+    ada, bob = [await open_tab(server, room) for _ in range(2)]
+    await bob.send("before")
+    await ada.expect_messages("before")
+    await ada.page.context.set_offline(True)
+    await ada.expect_connection("waiting")
+    await ada.send("written meanwhile")
+    for text in MISSED:
+        await bob.send(text)
+    await bob.expect_messages("before", *MISSED)
+    await ada.page.context.set_offline(False)
+    for tab in (ada, bob):
+        await tab.expect_messages("before", *MISSED, "written meanwhile")
+        assert await tab.notices.count() == 0
+
+
+async def test_a_tab_that_slept_through_a_restart_is_back_by_itself(
+    open_tab: OpenTab, start_server: StartServer, broker_url: str, room: str
+) -> None:
+    server = await start_server(BROKER_URL=broker_url)
+    ada = await open_tab(server, room)
+    async with ada.asleep():
+        await server.stop()
+        await server.start()
+    await ada.send("awake")
+    await ada.expect_messages("awake")
+
+
+async def test_a_server_that_restarts_loses_nothing_that_its_broker_has(
+    open_tab: OpenTab, start_server: StartServer, broker_url: str, room: str
+) -> None:
+    server = await start_server(BROKER_URL=broker_url)
+    is_alone = broker_url.startswith("memory:")
+    other = server if is_alone else await start_server(BROKER_URL=broker_url)
+    ada, bob = await open_tab(server, room), await open_tab(other, room)
+    await bob.send("before")
+    await ada.expect_messages("before")
+    await server.stop()
+    await ada.expect_connection("waiting")
+    await ada.send("written meanwhile")
+    missed = [] if is_alone else MISSED
+    for text in missed:
+        await bob.send(text)
+    await bob.expect_messages("before", *missed)
+    await server.start()
+    for tab in (ada, bob):
+        await tab.expect_messages("before", *missed, "written meanwhile")
+        # With its server a broker in memory forgets all, and the page says so.
+        assert await tab.notices.count() == is_alone
