@@ -2,8 +2,8 @@
 
 PORT ?= 8000
 ARGS ?=
-# Most of the tests wait for servers: three at a time keep a core busy.
-WORKERS ?= $(shell expr 3 '*' "$$(getconf _NPROCESSORS_ONLN)")
+# Most of the tests wait for servers: two at a time keep a core busy.
+WORKERS ?= $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)")
 
 # uv is that of PATH, else the one that scripts/setup puts here.
 export PATH := $(PATH):$(CURDIR)/.cache/bin
