@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+import tests.quick_hashes  # noqa: F401 - in this process too
 from app.auth.database import Database, open_database
 from tests.server import PATIENCE, free_port
 

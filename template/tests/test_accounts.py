@@ -272,7 +272,7 @@ async def test_an_unknown_name_costs_as_many_hashes_as_a_known_one(
 async def test_a_hash_with_outdated_parameters_is_replaced_at_login(
     accounts: Accounts, ada: Account, database: Database
 ) -> None:
-    outdated = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    outdated = Argon2Hasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     async with database.transaction() as session:
         await session.execute(update(Account).values(password_hash=outdated))
 

@@ -1,11 +1,13 @@
 """`python -m app.auth add-user`: an account where nobody may register."""
 
+import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from app.auth import __main__ as command
-from app.auth.accounts import Accounts, InvalidAccount
+from app.auth.accounts import Account, Accounts, InvalidAccount
 from app.auth.database import open_database
 from tests.server import run_module
 
@@ -21,9 +23,15 @@ def add_user(folder: Path, name: str, **settings: str) -> tuple[int, str]:
 async def test_a_user_who_was_added_has_this_password(tmp_path: Path) -> None:
     assert add_user(tmp_path, "Barbara") == (0, "Added Barbara.\n")
     async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}") as database:
+        async with database.transaction() as session:
+            [stored] = await session.scalars(select(Account.password_hash))
         accounts = Accounts(database)
         assert await accounts.verify("Barbara", PASSWORD)
         assert not await accounts.verify("Barbara", PASSWORD + ".")
+    # https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
+    memory = re.match(r"\$argon2id\$v=19\$m=(\d+),t=[2-9],", stored)
+    assert memory is not None
+    assert int(memory[1]) >= 19 * 1024
 
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:

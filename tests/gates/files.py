@@ -106,6 +106,7 @@ ACCOUNTS = {
     "migrations/script.py.mako",
     "migrations/versions/accounts_0001.py",
     "tests/auth/accounts.py",
+    "tests/quick_hashes.py",
     "tests/database.py",
     "tests/test_account_logs.py",
     "tests/test_account_outage.py",
