@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from app.manager import RECENT
 from tests.auth import sign_in
 from tests.client import open_client
 from tests.conftest import StartServer
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 OpenTab = Callable[[AppServer, str], Awaitable["Tab"]]
 
-MISSED = [f"message {number}" for number in range(51)]
+MISSED = [f"message {number}" for number in range(RECENT + 1)]
 """More than somebody gets who is new to a room."""
 
 
