@@ -1,13 +1,13 @@
 """Two processes of the application on one broker, and a user on each."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.auth import sign_in
 from tests.client import Client, open_client
 from tests.conftest import StartServer
-from tests.server import AppServer
+from tests.server import PATIENCE, AppServer
 
 PAIR = ("alice", "bob")
 
@@ -18,9 +18,14 @@ async def start_pair(
     """Two processes, which hear each other."""
     settings = {"BROKER_URL": broker_url, "PING_INTERVAL": 1, **settings}
     servers = list(await asyncio.gather(*(start_server(**settings) for _ in PAIR)))
-    for server in servers:
-        await server.wait_for_status("/readyz", 200)
+    await wait_until_ready(servers)
     return servers
+
+
+async def wait_until_ready(servers: Sequence[AppServer], patience: float = PATIENCE) -> None:
+    """Wait until all hear their broker, for so many seconds each."""
+    for server in servers:
+        await server.wait_for_status("/readyz", 200, patience)
 
 
 @asynccontextmanager

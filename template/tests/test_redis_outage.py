@@ -15,8 +15,7 @@ from tests.auth import sign_in
 from tests.broker.redis import RedisServer
 from tests.client import JSON, PATIENCE, Client, open_client
 from tests.conftest import StartServer
-from tests.pair import deliver_both_ways, pair_in, start_pair, user_of
-from tests.server import AppServer
+from tests.pair import deliver_both_ways, pair_in, start_pair, user_of, wait_until_ready
 
 PERSISTENT = {"appendonly": "yes", "appendfsync": "always"}
 
@@ -56,11 +55,6 @@ def received(client: Client) -> list[JSON]:
 
 def frames_of(client: Client, kind: str) -> list[JSON]:
     return [frame for frame in client.seen if frame["type"] == kind]
-
-
-async def ready_again(servers: list[AppServer]) -> None:
-    for server in servers:
-        await server.wait_for_status("/readyz", 200, patience=5)
 
 
 # --- Gaps -----------------------------------------------------------------------
@@ -211,7 +205,7 @@ async def test_what_was_acknowledged_outlives_redis_that_persists(
                     sent += await publishing
                 await asyncio.sleep(0.2)
                 await redis_server.start()
-                await ready_again(servers)
+                await wait_until_ready(servers, patience=5)
             last = await alice.publish(room, "last")
             for client in (alice, bob):
                 await client.expect("message", id=last)
@@ -282,7 +276,7 @@ async def test_an_outage_is_told_and_outlived(
             await server.wait_for_status("/readyz", 503)
             await server.wait_for_status("/healthz", 200)
         await redis_server.start()
-        await ready_again(servers)
+        await wait_until_ready(servers, patience=5)
         for client in clients:
             await client.expect("resync", room=room)
         await deliver_both_ways(room, clients)
@@ -303,7 +297,7 @@ async def test_silent_redis_is_noticed_and_outlived(
             for name in names:
                 await clients[0].expect("error", code="unavailable", ref=name)
         redis_server.resume()
-        await ready_again(servers)
+        await wait_until_ready(servers, patience=5)
         await deliver_both_ways(room, clients)
 
 
