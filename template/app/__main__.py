@@ -1,86 +1,77 @@
-"""`python -m app`: the production server, with every safe setting in one place."""
+"""The command line.
 
-import contextlib
-import socket
+- `python -m app` serves in production.
+- `python -m app publish ROOM EVENT [JSON]` publishes an event to a room.
+- `python -m app notify USER EVENT [JSON]` publishes an event to a user.
+"""
+
+import argparse
+import asyncio
+import json
 import sys
 
-import uvicorn
-from prometheus_client.multiprocess import mark_process_dead
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from pydantic import ValidationError
 
-from app.bounded_requests import BoundedRequestsProtocol
-from app.logs import log_config
-from app.metrics import shared_by_workers
-from app.prebuilt_frames import PrebuiltFramesProtocol
-from app.settings import Settings, load_settings
+from app import events
+from app.realtime.broker import BrokerUnavailable, IdTaken
+from app.realtime.events import Event, Events, Signal, UnknownEvent
+from app.realtime.identity import room_of_user
+from app.realtime.publisher import LocalBroker, open_publisher
+from app.realtime.server.run import serve
+from app.settings import load_settings
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT, then close sockets with 1012 and end."""
+    """Run a command. If it fails, it prints a sentence and exits with code 1."""
+    arguments = parse_arguments()
     settings = load_settings()
-    config = server_config(settings)
-    listener = config.bind_socket()
-    drop_stalled_peers(listener, settings)
-    with contextlib.suppress(KeyboardInterrupt):
-        if settings.web_concurrency == 1:
-            uvicorn.Server(config).run(sockets=[listener])
-        else:
-            with shared_by_workers():
-                workers = Workers(config, sockets=[listener])
-                workers.run()
-            if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
-                sys.exit(STARTUP_FAILURE)
+    if arguments.command is None:
+        serve("app.main:app", settings)
+        return
+    room = arguments.room if arguments.command == "publish" else room_of_user(arguments.user)
+    try:
+        event = Events.of(events).read(arguments.event, arguments.data)
+        answer = asyncio.run(publish(room, event, arguments.id))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(["data", *map(str, problem["loc"])])
+        sys.exit(f"{field}: {problem['msg']}")
+    except IdTaken:
+        sys.exit("Another event in this room has this id: choose a new one.")
+    except (BrokerUnavailable, LocalBroker, UnknownEvent, ValueError) as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{json.dumps(answer)}\n")
 
 
-class Workers(Multiprocess):
-    """Worker processes. Those that ended leave nothing behind in the gauges of the others."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        super().__init__(config, sockets)
-        self._pids: set[int | None] = set()
-
-    def keep_subprocess_alive(self) -> None:
-        """Replace workers that ended. uvicorn calls it twice a second."""
-        super().keep_subprocess_alive()
-        pids = {worker.pid for worker in self.processes}
-        for pid in self._pids - pids:
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
-        self._pids = pids
-
-
-def server_config(settings: Settings) -> uvicorn.Config:
-    """What uvicorn should do differently from its defaults."""
-    return uvicorn.Config(
-        "app.main:app",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.web_concurrency,
-        log_config=log_config(settings.environment),
-        # Whose X-Forwarded-For and X-Forwarded-Proto are believed.
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        http=BoundedRequestsProtocol,
-        ws=PrebuiltFramesProtocol,
-        ws_max_size=settings.max_frame_bytes or sys.maxsize,
-        ws_ping_interval=settings.ping_interval or None,
-        ws_ping_timeout=settings.ping_timeout or None,
-        # Compressing costs more CPU than everything else, and 64 KiB a connection.
-        ws_per_message_deflate=False,
-        # Without a limit, one handler that does not end keeps the process for ever.
-        timeout_graceful_shutdown=settings.shutdown_grace or None,
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description="Without a command, serve in production: .env.example explains the settings.",
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    publish = commands.add_parser("publish", help="publish an event of app/events.py to a room")
+    publish.add_argument("room", metavar="ROOM")
+    notify = commands.add_parser("notify", help="publish an event of app/events.py to a user")
+    notify.add_argument("user", metavar="USER", help="the id of the user")
+    for command in (publish, notify):
+        command.add_argument("event", metavar="EVENT", help="its name, such as chat.message")
+        command.add_argument("data", metavar="JSON", nargs="?", default="{}", help="its data")
+        command.add_argument("--id", help="makes it safe to repeat the command")
+    return parser.parse_args()
 
 
-def drop_stalled_peers(listener: socket.socket, settings: Settings) -> None:
-    """Have the kernel end connections whose peer takes no data any more.
-
-    uvicorn waits for its write buffer to drain before it closes, and a peer that
-    acknowledges but never reads would keep it for ever. Accepted sockets inherit the
-    option, which only Linux has (`man 7 tcp`).
-    """
-    milliseconds = int(1000 * (settings.ping_interval + settings.ping_timeout))
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+async def publish(
+    room: str,
+    event: Event | Signal,
+    id: str | None,  # noqa: A002
+) -> dict[str, object]:
+    """Publish, and return the position. That of a signal is empty."""
+    async with open_publisher(load_settings()) as publisher:
+        if isinstance(event, Signal):
+            await publisher.signal(room, event)
+            return {}
+        position = await publisher.publish(room, event, id=id)
+        return position.model_dump()
 
 
 if __name__ == "__main__":

@@ -1,22 +1,24 @@
-"""What a user may do in a room: the place for a rule of this application's own."""
+"""Who may do what in a room. This file is yours."""
 
-from typing import Literal
-
-from app.auth.identity import User
-
-Action = Literal["join", "publish"]
+from app.realtime import Action, Event, Signal, User
 
 
-async def may(user: User, action: Action, room: str) -> bool:  # noqa: ARG001
-    """Whether a user may do this in a room. Asked for every join and every publish.
+async def may(
+    user: User,  # noqa: ARG001
+    action: Action,  # noqa: ARG001
+    room: str,  # noqa: ARG001
+    event: Event | Signal | None,  # noqa: ARG001
+) -> bool:
+    """Whether a user may do this in a room. Called for every join, publish and signal.
 
-    Whoever gets False is answered `forbidden`, and nothing else happens. By default
-    everybody may enter every room. A rule might look like this:
+    If it returns False, the client gets `error` `forbidden`, and nothing else happens.
+    `action` is "join", "publish" or "signal"; `event` is what a client wants to send, and
+    None for a join. By default, everybody may do everything. A rule could be:
 
         owner, _, _ = room.partition(".")
-        return action == "join" or owner == user.name
+        return action == "join" or owner == user.id
 
-    Membership that was granted lasts until the user leaves. While the answer is awaited,
-    the next messages of the same socket wait, so keep it quick.
+    A user who was allowed to join stays until they leave, or until `Publisher.evict`.
+    While the rule runs, further messages of the same socket wait, so keep it fast.
     """
     return True

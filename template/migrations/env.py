@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 import app.auth  # noqa: F401 - the tables
-from app.auth.database import Base, make_engine, schema_change
+from app.auth.accounts.database import Base, make_engine, schema_change
 from app.settings import load_settings
 
 

@@ -1,59 +1,46 @@
-"""Servers that the tests share. All of them are real, and end with the session."""
+"""What the tests of this application share: a server, and users with a client each.
+
+This file is yours.
+"""
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.broker import BROKERS
-from tests.server import PRODUCTION, AppServer
+from tests.support.auth import sign_in
+from tests.support.client import Client, open_client
+from tests.support.server import AppServer
 
-StartServer = Callable[..., Awaitable[AppServer]]
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the servers run, and keep what they share."""
-    return tmp_path_factory.mktemp("servers")
-
-
-@pytest_asyncio.fixture(scope="session", params=BROKERS)
-async def broker_url(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[str]:
-    """The address of each broker in turn."""
-    async with BROKERS[request.param](folder) as url:
-        yield url
+API_KEY = secrets.token_urlsafe(32)
 
 
 @pytest_asyncio.fixture(scope="session")
-async def server(broker_url: str, folder: Path) -> AsyncIterator[AppServer]:
-    """A server on each broker, shared by the tests."""
-    settings = {"BROKER_URL": broker_url, "PING_INTERVAL": "1"}
-    async with AppServer(folder, settings).running() as server:
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
+    """The application as `python -m app` serves it, with the broker `memory://`."""
+    settings = {"API_KEYS": API_KEY}
+    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
         yield server
 
 
 @pytest_asyncio.fixture
-async def start_server(folder: Path) -> AsyncIterator[StartServer]:
-    """Starts a server of the test's own, with the settings given as keywords.
+async def alice(server: AppServer) -> AsyncIterator[Client]:
+    """A client of a user. `alice.user` has the user's id and name."""
+    async with open_client(server.ws_url, await sign_in(server.url, "alice")) as client:
+        await client.expect("welcome")
+        yield client
 
-    Arguments without a name are the command that serves, if it is not `python -m app`.
-    """
-    async with AsyncExitStack() as stack:
 
-        async def start(*command: str, **settings: object) -> AppServer:
-            environment = {name: str(value) for name, value in settings.items()}
-            server = AppServer(folder, environment, command or PRODUCTION)
-            stack.push_async_callback(server.stop)
-            await server.start()
-            return server
-
-        yield start
+@pytest_asyncio.fixture
+async def bob(server: AppServer) -> AsyncIterator[Client]:
+    """A client of another user."""
+    async with open_client(server.ws_url, await sign_in(server.url, "bob")) as client:
+        await client.expect("welcome")
+        yield client
 
 
 @pytest.fixture
-def room(request: pytest.FixtureRequest) -> str:
-    """A room of the test's own."""
-    return f"{request.node.originalname[:55]}.{secrets.token_hex(4)}"
+def room() -> str:
+    """A room for one test."""
+    return f"room.{secrets.token_hex(8)}"

@@ -1,27 +1,40 @@
 """Sockets open with the session cookie, which browsers send by themselves.
 
-So they do for any page that opens a socket to this server, whoever wrote it: see
-`origin.py`. Right for a page that this application serves itself.
+Browsers send it for every page that opens a socket to this server, also for foreign ones:
+see `app/realtime/origin.py`. Right for a page that this application serves itself.
 """
 
-from fastapi import HTTPException, status
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, status
 from fastapi.requests import HTTPConnection
 
-from app.auth.logins import LoggedInUser
+from app.auth.accounts.live import open_session
+from app.auth.accounts.logins import LoggedInUser
+from app.auth.accounts.routes import make_router
+from app.auth.accounts.settings import AccountSettings as AuthSettings
 from app.auth.sessions import SessionUser, router
+from app.realtime.authentication import Authentication
 
-__all__ = ["authenticate", "router"]
+__all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
 
 
 async def authenticate(connection: HTTPConnection, user: SessionUser) -> LoggedInUser:
-    """Whose session the cookie belongs to.
+    """The user whose session the cookie belongs to.
 
     Raises Unauthenticated without a session, and HTTP 403 for a handshake that has the
-    cookie but no Origin: a browser always sends both, so nothing vouches for where
-    this one comes from.
+    cookie but no Origin. A browser always sends both, so this one does not come from a
+    browser.
     """
     if connection.scope["type"] == "websocket" and "origin" not in connection.headers:
         raise HTTPException(
             status.HTTP_403_FORBIDDEN, "A handshake with a cookie needs an Origin header."
         )
     return user
+
+
+AUTHENTICATION = Authentication(
+    authenticate, routers=[make_router(authenticate, router)], open_session=open_session
+)
+
+CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -1,19 +1,20 @@
-"""Sockets open for everybody, and the first message says who it is.
+"""Every socket is accepted, and its first message carries the credential.
 
-A client connects, sends `{"type": "auth", "token": …}` with an access token, and is
-served from then on. No credential is in a URL or a header, and the client learns from a
-close code why it was refused. Until then it is a stranger, and strangers get little:
-five seconds, one small frame, and a place that has to be left when others want it.
+A client connects and sends `{"type": "auth", "token": …}` with an access token. No
+credential is in a URL or a header, and a close code tells the client why it was refused.
+Until then the connection is unauthenticated, and gets little: five seconds, one small
+frame, and a place that it loses when there are too many.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import (
     APIRouter,
+    Depends,
     FastAPI,
     HTTPException,
     WebSocket,
@@ -26,28 +27,33 @@ from fastapi.requests import HTTPConnection
 from prometheus_client import Gauge
 from pydantic import ValidationError
 
-from app.auth.logins import LoggedInUser, Logins, LoginStore
-from app.auth.tokens import BadToken, BearerToken, user_of
+from app.auth.accounts.logins import LoggedInUser, Logins, LoginStore
+from app.auth.accounts.routes import make_router
+from app.auth.accounts.settings import AccountSettings as AuthSettings
+from app.auth.tokens import BadToken, BearerToken, Refresh, open_session, user_of
 from app.auth.tokens import router as token_router
-from app.handshake import accept
-from app.limits import network_of
-from app.metrics import CLOSED
-from app.protocol import CloseCode, Model
+from app.realtime.authentication import Authentication
+from app.realtime.limits import network_of
+from app.realtime.metrics import CLOSED
+from app.realtime.protocol import CloseCode, Model
+from app.realtime.server.handshake import accept
+
+__all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
 
 DEADLINE = 5.0
-"""Seconds within which the first message has to come."""
+"""Seconds in which the first message has to arrive."""
 
 MAX_BYTES = 4096
 """The largest first message."""
 
-MAX_STRANGERS = 1000
-"""On each worker. One more, and the longest waiting has to leave."""
+MAX_UNAUTHENTICATED = 1000
+"""On each worker. With one more, the one that has waited longest is closed."""
 
-MAX_STRANGERS_PER_ADDRESS = 100
+MAX_UNAUTHENTICATED_PER_ADDRESS = 100
 
-STRANGERS = Gauge(
-    "websocket_strangers",
-    "Open sockets whose first message has not come",
+UNAUTHENTICATED = Gauge(
+    "websocket_unauthenticated",
+    "Open sockets whose first message has not arrived",
     multiprocess_mode="livesum",
 )
 
@@ -55,7 +61,7 @@ CLOSE_CODES = {
     status.HTTP_429_TOO_MANY_REQUESTS: CloseCode.TRY_AGAIN_LATER,
     status.HTTP_503_SERVICE_UNAVAILABLE: CloseCode.TRY_AGAIN_LATER,
 }
-"""What a refusal is once the socket is accepted."""
+"""What an HTTP status becomes when the socket is accepted already."""
 
 
 class Auth(Model):
@@ -65,29 +71,29 @@ class Auth(Model):
     token: str
 
 
-class Strangers:
-    """The sockets whose first message has not come."""
+class UnauthenticatedSockets:
+    """The sockets whose first message has not arrived."""
 
     def __init__(self) -> None:
-        # By address, and in the order in which they came.
+        # By address, in the order of their arrival.
         self._waiting: defaultdict[str, dict[asyncio.Timeout, None]] = defaultdict(dict)
         self._count = 0
 
     @contextmanager
     def admit(self, address: str | None, place: asyncio.Timeout) -> Iterator[None]:
-        """Count a socket for the length of a block; `place` may run out at any time.
+        """Count a socket during a block. `place` may be ended at any time.
 
-        `address` is where the client connects from, or None for a Unix socket, all of
-        whose clients would share one.
+        `address` is the client's address, or None for a Unix socket, which has no limit
+        per address because all clients would share one.
         """
         network = network_of(address) if address else ""
         self._waiting[network][place] = None
         self._count += 1
-        STRANGERS.inc()
+        UNAUTHENTICATED.inc()
         try:
-            if network and len(self._waiting[network]) > MAX_STRANGERS_PER_ADDRESS:
+            if network and len(self._waiting[network]) > MAX_UNAUTHENTICATED_PER_ADDRESS:
                 self._evict(network)
-            elif self._count > MAX_STRANGERS:
+            elif self._count > MAX_UNAUTHENTICATED:
                 self._evict(max(self._waiting, key=lambda known: len(self._waiting[known])))
             yield
         finally:
@@ -96,13 +102,13 @@ class Strangers:
     def _evict(self, network: str) -> None:
         place = next(iter(self._waiting[network]))
         self._forget(network, place)
-        if not place.expired():  # else its time was up at this very moment
+        if not place.expired():  # it may have timed out at this very moment
             place.reschedule(asyncio.get_running_loop().time())
 
     def _forget(self, network: str, place: asyncio.Timeout) -> None:
         if place in self._waiting.get(network, ()):
             self._count -= 1
-            STRANGERS.dec()
+            UNAUTHENTICATED.dec()
             del self._waiting[network][place]
             if not self._waiting[network]:
                 del self._waiting[network]
@@ -110,7 +116,7 @@ class Strangers:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.strangers = Strangers()
+    app.state.unauthenticated_sockets = UnauthenticatedSockets()
     yield
 
 
@@ -121,12 +127,12 @@ router.include_router(token_router)
 async def authenticate(
     connection: HTTPConnection, logins: LoginStore, token: BearerToken
 ) -> AsyncIterator[LoggedInUser]:
-    """Whom the access token was issued to.
+    """The user to whom the access token was issued.
 
-    A request has it in `Authorization: Bearer`, and is refused with HTTP 401. A socket
-    is accepted here, and whatever refuses it closes it: with 4401 for want of a good
-    token, with 1009 for a first message that is too big, with 1013 when there are too
-    many like it, and with 1008 for bad options.
+    A request carries it in `Authorization: Bearer`, and is refused with HTTP 401. A socket
+    is accepted here, so a refusal closes it: with 4401 without a valid token, with 1009 if
+    the first message is too big, with 1013 if there are too many like it, and with 1008
+    for invalid parameters.
     """
     if not isinstance(connection, WebSocket):
         yield await user_of(token, connection.app.state.settings, logins)
@@ -142,7 +148,7 @@ async def authenticate(
 
 
 async def introduced(websocket: WebSocket, logins: Logins) -> LoggedInUser:
-    """Accept a socket and hear who it is. Raises WebSocketException."""
+    """Accept a socket and find out whose it is. Raises WebSocketException."""
     try:
         token = await first_message(websocket)
         return await user_of(token, websocket.app.state.settings, logins)
@@ -156,12 +162,12 @@ async def introduced(websocket: WebSocket, logins: Logins) -> LoggedInUser:
 
 async def first_message(websocket: WebSocket) -> str:
     """Accept a socket and wait for its token. Raises WebSocketException."""
-    strangers: Strangers = websocket.app.state.strangers
+    sockets: UnauthenticatedSockets = websocket.app.state.unauthenticated_sockets
     await accept(websocket)
     deadline = asyncio.get_running_loop().time() + DEADLINE
     try:
         async with asyncio.timeout_at(deadline) as place:
-            with strangers.admit(websocket.client and websocket.client.host, place):
+            with sockets.admit(websocket.client and websocket.client.host, place):
                 frame = await websocket.receive()
     except TimeoutError:
         if place.when() != deadline:
@@ -180,3 +186,13 @@ async def first_message(websocket: WebSocket) -> str:
         raise WebSocketException(
             CloseCode.UNAUTHENTICATED, "the first message must be auth, with a token"
         ) from None
+
+
+AUTHENTICATION = Authentication(
+    authenticate,
+    routers=[make_router(authenticate, router)],
+    messages=[Refresh],
+    open_session=open_session,
+)
+
+CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -1,15 +1,21 @@
-"""Sockets open with an access token on the handshake.
+"""Sockets open with an access token in the handshake.
 
-It comes as `Authorization: Bearer`, or with the subprotocols, for browsers let scripts
-set no headers on a handshake. Right for mobile, desktop and other services.
+It comes in `Authorization: Bearer`, or among the subprotocols, because browsers let scripts
+set no headers on a handshake. Right for mobile and desktop apps and other services.
 """
 
+from typing import Annotated
+
+from fastapi import Depends
 from fastapi.requests import HTTPConnection
 
-from app.auth.logins import LoggedInUser, LoginStore
-from app.auth.tokens import BearerToken, router, user_of
+from app.auth.accounts.logins import LoggedInUser, LoginStore
+from app.auth.accounts.routes import make_router
+from app.auth.accounts.settings import AccountSettings as AuthSettings
+from app.auth.tokens import BearerToken, Refresh, open_session, router, user_of
+from app.realtime.authentication import Authentication
 
-__all__ = ["authenticate", "router"]
+__all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
 
 SUBPROTOCOL_PREFIX = "bearer."
 
@@ -17,7 +23,7 @@ SUBPROTOCOL_PREFIX = "bearer."
 async def authenticate(
     connection: HTTPConnection, logins: LoginStore, token: BearerToken
 ) -> LoggedInUser:
-    """Whom the access token was issued to. Raises BadToken (HTTP 401)."""
+    """The user to whom the access token was issued. Raises BadToken (HTTP 401)."""
     token = token or token_among(connection.scope.get("subprotocols", []))
     return await user_of(token, connection.app.state.settings, logins)
 
@@ -27,3 +33,13 @@ def token_among(subprotocols: list[str]) -> str | None:
         if name.startswith(SUBPROTOCOL_PREFIX):
             return name.removeprefix(SUBPROTOCOL_PREFIX)
     return None
+
+
+AUTHENTICATION = Authentication(
+    authenticate,
+    routers=[make_router(authenticate, router)],
+    messages=[Refresh],
+    open_session=open_session,
+)
+
+CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

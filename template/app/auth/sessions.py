@@ -1,7 +1,7 @@
 """Log in with a form, stay logged in with a session cookie.
 
-The cookie holds the login's token, signed, so that what nobody issued never reaches the
-database. Logging out ends the login, whoever has a copy of the cookie.
+The cookie holds the login's token, signed, so that a made-up one never reaches the
+database. Logging out ends the login, also for copies of the cookie.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from fastapi.security import APIKeyCookie
 from itsdangerous import BadSignature, Signer
 from pydantic import BaseModel
 
-from app.auth.identity import Unauthenticated
-from app.auth.live import Live, LiveLogins
-from app.auth.logins import LoggedInUser, Logins, LoginStore, id_of
-from app.auth.throttle import REFUSALS, LoggedIn
-from app.settings import Settings
+from app.auth.accounts.live import Live, LiveLogins
+from app.auth.accounts.logins import LoggedInUser, Logins, LoginStore, id_of
+from app.auth.accounts.settings import AccountSettings
+from app.auth.accounts.throttle import REFUSALS, LoggedIn
+from app.realtime.identity import Unauthenticated
 
 COOKIE = "session"
 SESSION_SECONDS = 14 * 24 * 3600
@@ -28,13 +28,14 @@ SessionCookie = Annotated[str | None, Depends(APIKeyCookie(name=COOKIE, auto_err
 
 
 class LoginAnswer(BaseModel):
+    id: str
     username: str
 
 
 async def session_user(
     connection: HTTPConnection, logins: LoginStore, cookie: SessionCookie
 ) -> LoggedInUser:
-    """Whose session the cookie belongs to. Raises Unauthenticated."""
+    """The user whose session the cookie belongs to. Raises Unauthenticated."""
     if cookie is None:
         raise Unauthenticated("Log in first.")
     token = token_in(cookie, connection.app.state.settings)
@@ -61,14 +62,15 @@ async def login(
 ) -> LoginAnswer:
     """Start a session of 14 days, and set its cookie.
 
-    The session whose cookie came along ends: nobody could log it out any more.
+    The session of the cookie that came with the request ends, because nobody could log it
+    out any more.
     """
-    settings: Settings = connection.app.state.settings
+    settings: AccountSettings = connection.app.state.settings
     token = await logins.start(account, SESSION_SECONDS)
-    # When the answer is there: a page whose socket is closed comes back with the new cookie.
+    # After the answer: a page whose socket is closed reconnects with the new cookie.
     afterwards.add_task(end_session, connection.cookies.get(COOKIE), settings, logins, live)
     set_cookie(response, settings, make_signer(settings).sign(token).decode(), SESSION_SECONDS)
-    return LoginAnswer(username=account.name)
+    return LoginAnswer(id=account.id, username=account.name)
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
@@ -83,25 +85,25 @@ async def logout(
 
     Without a session, nothing happens.
     """
-    settings: Settings = connection.app.state.settings
+    settings: AccountSettings = connection.app.state.settings
     set_cookie(response, settings, "", 0)
     await end_session(cookie, settings, logins, live)
 
 
 async def end_session(
-    cookie: str | None, settings: Settings, logins: Logins, live: LiveLogins
+    cookie: str | None, settings: AccountSettings, logins: Logins, live: LiveLogins
 ) -> None:
-    """End the session that a cookie belongs to, if it does, and close its sockets."""
+    """End the session that a cookie belongs to, if there is one, and close its sockets."""
     token = token_in(cookie, settings) if cookie is not None else None
     if token is not None and await logins.find(token) is not None:
         await live.end(id_of(token))
 
 
-def set_cookie(response: Response, settings: Settings, value: str, max_age: int) -> None:
+def set_cookie(response: Response, settings: AccountSettings, value: str, max_age: int) -> None:
     """Set the cookie for `max_age` seconds; 0 removes it.
 
-    No script can read it (HttpOnly), and a foreign page's requests carry it only when
-    they follow a link (SameSite=Lax).
+    No script can read it (HttpOnly), and requests of a foreign page carry it only when
+    somebody follows a link (SameSite=Lax).
     """
     response.headers["Cache-Control"] = "no-store"
     response.set_cookie(
@@ -115,16 +117,16 @@ def set_cookie(response: Response, settings: Settings, value: str, max_age: int)
     )
 
 
-def token_in(cookie: str, settings: Settings) -> str | None:
-    """The token that a cookie holds, if it was signed here."""
+def token_in(cookie: str, settings: AccountSettings) -> str | None:
+    """The token in a cookie, if this application signed it."""
     try:
         return make_signer(settings).unsign(cookie).decode()
     except BadSignature:
         return None
 
 
-def make_signer(settings: Settings) -> Signer:
-    """Signs with the first of SECRET_KEYS and accepts them all."""
+def make_signer(settings: AccountSettings) -> Signer:
+    """Signs with the first of SECRET_KEYS, and accepts all of them."""
     keys = [key.get_secret_value() for key in settings.secret_keys]
     # itsdangerous signs with the last.
     return Signer(keys[::-1], salt="session", key_derivation="hmac", digest_method=hashlib.sha256)

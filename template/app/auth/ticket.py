@@ -1,28 +1,32 @@
-"""Sockets open with a ticket: `/ws?ticket=…`, good for half a minute and for one use.
+"""Sockets open with a ticket: `/ws?ticket=…`, valid for half a minute and for one use.
 
-Whoever has a session gets tickets from `POST /auth/ticket`. For clients that can't send
-a header or a cookie on the handshake, and for sockets on another host than the pages. A
-URL is written to logs and histories, so what is in it must be worth nothing afterwards.
+A user with a session gets tickets from `POST /auth/ticket`. Right for clients that can't
+send a header or a cookie with the handshake, and for sockets on another host than the
+pages. URLs end up in logs and histories, so a ticket is worthless after its use.
 """
 
 import secrets
 import time
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, ForeignKey, String, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.auth.accounts import Account
-from app.auth.database import Base, Database, OpenDatabase
-from app.auth.identity import Unauthenticated
-from app.auth.logins import LoggedInUser, Login, LoginStore, digest, has_not_ended
+from app.auth.accounts.database import Base, Database, OpenDatabase
+from app.auth.accounts.live import open_session
+from app.auth.accounts.logins import LoggedInUser, Login, LoginStore, digest, has_not_ended
+from app.auth.accounts.routes import make_router
+from app.auth.accounts.settings import AccountSettings as AuthSettings
+from app.auth.accounts.store import Account
 from app.auth.sessions import SessionCookie, SessionUser, router, session_user
+from app.realtime.authentication import Authentication
+from app.realtime.identity import Unauthenticated
 
-__all__ = ["authenticate", "router"]
+__all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
 
 TICKET_SECONDS = 30
 
@@ -39,7 +43,7 @@ class Ticket(Base):
 
 
 class TicketAnswer(BaseModel):
-    """What opens a socket once; `expires_in` is seconds."""
+    """What opens one socket. `expires_in` is in seconds."""
 
     ticket: str
     expires_in: int = TICKET_SECONDS
@@ -47,7 +51,7 @@ class TicketAnswer(BaseModel):
 
 @router.post("/ticket", responses={401: {"description": "Not logged in"}})
 async def issue(response: Response, database: OpenDatabase, user: SessionUser) -> TicketAnswer:
-    """A ticket for one socket, for whoever has a session."""
+    """A ticket for one socket, for a user with a session."""
     ticket = secrets.token_urlsafe(32)
     now = int(time.time())
     row = Ticket(hash=digest(ticket), login_id=user.login, expires_at=now + TICKET_SECONDS)
@@ -55,7 +59,7 @@ async def issue(response: Response, database: OpenDatabase, user: SessionUser) -
         async with database.transaction() as session:
             await session.execute(delete(Ticket).where(Ticket.expires_at <= now))
             session.add(row)
-    except IntegrityError:  # the session ended a moment ago, and nothing can refer to it
+    except IntegrityError:  # the session ended a moment ago
         raise Unauthenticated("This session has ended: log in again.") from None
     response.headers["Cache-Control"] = "no-store"
     return TicketAnswer(ticket=ticket)
@@ -68,10 +72,10 @@ async def authenticate(
     cookie: SessionCookie,
     ticket: Annotated[str | None, Query(max_length=256)] = None,
 ) -> LoggedInUser:
-    """Whom a socket's ticket was issued to, and whose session a request belongs to.
+    """The user of a socket's ticket, or of a request's session.
 
-    Raises Unauthenticated. A ticket that was presented is used up, whatever comes of the
-    handshake.
+    Raises Unauthenticated. A ticket that was presented is used up, whether the handshake
+    succeeds or not.
     """
     if connection.scope["type"] != "websocket":
         return await session_user(connection, logins, cookie)
@@ -84,7 +88,7 @@ async def authenticate(
 
 
 async def redeem(ticket: str, database: Database) -> LoggedInUser | None:
-    """Use a ticket up. Of those who present it at once, on any worker, one gets in."""
+    """Use up a ticket. If it is presented twice at once, on any worker, one succeeds."""
     use = (
         delete(Ticket)
         .where(Ticket.hash == digest(ticket), Ticket.expires_at > int(time.time()))
@@ -95,9 +99,16 @@ async def redeem(ticket: str, database: Database) -> LoggedInUser | None:
         if login is None:
             return None
         query = (
-            select(Account.name, Login.id, Login.expires_at)
+            select(Account.id, Account.name, Login.id, Login.expires_at)
             .join(Login)
             .where(Login.id == login, has_not_ended())
         )
         row = (await session.execute(query)).one_or_none()
     return row and LoggedInUser(*row)
+
+
+AUTHENTICATION = Authentication(
+    authenticate, routers=[make_router(authenticate, router)], open_session=open_session
+)
+
+CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -1,9 +1,9 @@
 """Log in with a form, stay logged in with bearer tokens.
 
-An access token is a signed statement, good for 15 minutes while its login lasts. A
-refresh token is random, good for 30 days and for one use: it is exchanged for a new
-pair. Who presents a spent one has a copy, or lost the new one to somebody who has, so
-that ends the login that both came from (RFC 9700 section 4.14.2).
+An access token is a signed statement. It is valid for 15 minutes, while its login lasts. A
+refresh token is random, valid for 30 days and for one use: it is exchanged for a new pair.
+When a used one is presented, either that one or the new one was copied, so the login that
+both belong to ends (RFC 9700 section 4.14.2).
 """
 
 import secrets
@@ -11,19 +11,20 @@ import time
 from typing import Annotated, Literal, NamedTuple
 
 import jwt
-from fastapi import APIRouter, Depends, Form, Response, status
+from fastapi import APIRouter, Depends, FastAPI, Form, Response, status
 from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel
 
 from app import PROJECT_NAME
-from app.auth.database import DatabaseUnavailable
-from app.auth.identity import Unauthenticated
-from app.auth.live import Live, Watch
-from app.auth.logins import LoggedInUser, Logins, LoginStore, id_of
-from app.auth.throttle import REFUSALS, LoggedIn
-from app.protocol import Error
-from app.settings import Settings
+from app.auth.accounts.database import DatabaseUnavailable
+from app.auth.accounts.live import Live, LiveLogins, Watch
+from app.auth.accounts.logins import LoggedInUser, Logins, LoginStore, id_of
+from app.auth.accounts.settings import AccountSettings
+from app.auth.accounts.throttle import REFUSALS, LoggedIn
+from app.realtime.authentication import OnEnd, Session
+from app.realtime.identity import Unauthenticated, User
+from app.realtime.protocol import Error, Model
 
 ACCESS_SECONDS = 15 * 60
 REFRESH_SECONDS = 30 * 24 * 3600
@@ -32,7 +33,7 @@ CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
 
 router = APIRouter()
 
-# Reads the header of sockets too, and gives Swagger UI its "Authorize" button.
+# It reads the header of sockets too, and gives Swagger UI its "Authorize" button.
 BearerToken = Annotated[
     str | None, Depends(OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False))
 ]
@@ -40,7 +41,7 @@ RefreshToken = Annotated[str, Form()]
 
 
 class Tokens(BaseModel):
-    """What a login and a refresh answer; `expires_in` is seconds."""
+    """The answer to a login and to a refresh. `expires_in` is in seconds."""
 
     access_token: str
     refresh_token: str
@@ -52,6 +53,7 @@ class Claims(NamedTuple):
     """What an access token states."""
 
     user: str
+    """The user's id."""
     login: str
     expires_at: int
     """Seconds since 1970."""
@@ -64,38 +66,68 @@ class BadToken(Unauthenticated):
         super().__init__(detail, {"WWW-Authenticate": "Bearer"})
 
 
-async def user_of(token: str | None, settings: Settings, logins: Logins) -> LoggedInUser:
-    """Whom an access token was issued to, whose login has not ended. Raises BadToken."""
+async def user_of(token: str | None, settings: AccountSettings, logins: Logins) -> LoggedInUser:
+    """The user to whom an access token was issued, if the login lasts. Raises BadToken."""
     if token is None:
         raise BadToken("Log in first.")
     claims = read_access_token(token, settings)
-    if await logins.name(claims.login) != claims.user:
+    user = await logins.user(claims.login)
+    if user is None or user.id != claims.user:
         raise BadToken("This login has ended: log in again.")
-    return LoggedInUser(claims.user, claims.login, claims.expires_at)
+    return LoggedInUser(user.id, user.name, claims.login, claims.expires_at)
 
 
-async def renew(watch: Watch, token: str, settings: Settings, logins: Logins) -> Error | None:
-    """Go on serving a socket with a fresh access token of its user, or say why not."""
-    try:
-        user = await user_of(token, settings, logins)
-    except BadToken as error:
-        return Error(code="invalid", detail=f"token: {error.detail}")
-    except DatabaseUnavailable:
-        detail = "the token can't be checked at the moment: try again"
-        return Error(code="unavailable", detail=detail)
-    if user.name != watch.user.name:
-        return Error(code="invalid", detail="token: This access token belongs to another user.")
-    watch.renew(user)
-    return None
+class Refresh(Model):
+    """Stay connected: a fresh access token of the same user."""
+
+    type: Literal["refresh"]
+    token: str
 
 
-def make_access_token(user: LoggedInUser, settings: Settings) -> str:
+class TokenSession:
+    """The login of one socket, which goes on with fresh access tokens."""
+
+    __slots__ = ("_app", "_watch")
+
+    def __init__(self, app: FastAPI, watch: Watch) -> None:
+        self._app = app
+        self._watch = watch
+
+    def stop(self) -> None:
+        """The socket is closed."""
+        self._watch.stop()
+
+    async def receive(self, message: Model) -> Error | None:
+        """Take a fresh access token. Returns what is wrong with it, if anything is."""
+        if not isinstance(message, Refresh):
+            return None
+        try:
+            user = await user_of(message.token, self._app.state.settings, self._app.state.logins)
+        except BadToken as error:
+            return Error(code="invalid", detail=f"token: {error.detail}")
+        except DatabaseUnavailable:
+            detail = "the token can't be checked at the moment: try again"
+            return Error(code="unavailable", detail=detail)
+        if user.id != self._watch.user.id:
+            return Error(code="invalid", detail="token: This access token is of another user.")
+        self._watch.renew(user)
+        return None
+
+
+def open_session(app: FastAPI, user: User, on_end: OnEnd) -> Session:
+    """Watch the login of a socket: `Authentication.open_session`."""
+    live: LiveLogins = app.state.live_logins
+    assert isinstance(user, LoggedInUser)  # noqa: S101 - styles with accounts know no others
+    return TokenSession(app, live.watch(user, on_end))
+
+
+def make_access_token(user: LoggedInUser, settings: AccountSettings) -> str:
     """A token for this user, signed with the first of SECRET_KEYS."""
     now = int(time.time())
     claims = {
         "iss": PROJECT_NAME,
         "aud": PROJECT_NAME,
-        "sub": user.name,
+        "sub": user.id,
         "sid": user.login,
         "iat": now,
         "exp": now + ACCESS_SECONDS,
@@ -104,8 +136,8 @@ def make_access_token(user: LoggedInUser, settings: Settings) -> str:
     return jwt.encode(claims, settings.secret_keys[0].get_secret_value(), ALGORITHM)
 
 
-def read_access_token(token: str, settings: Settings) -> Claims:
-    """What a token states that was signed with any of SECRET_KEYS. Raises BadToken."""
+def read_access_token(token: str, settings: AccountSettings) -> Claims:
+    """Read a token that was signed with any of SECRET_KEYS. Raises BadToken."""
     for key in settings.secret_keys:
         try:
             claims = jwt.decode(
@@ -114,7 +146,7 @@ def read_access_token(token: str, settings: Settings) -> Claims:
                 algorithms=[ALGORITHM],
                 audience=PROJECT_NAME,
                 issuer=PROJECT_NAME,
-                # A worker whose clock is behind may see an `iat` that is still to come.
+                # For a worker whose clock is behind, `iat` may be in the future.
                 options={"require": CLAIMS, "strict_aud": True, "verify_iat": False},
             )
         except jwt.InvalidSignatureError:
@@ -133,11 +165,13 @@ async def login(
 ) -> Tokens:
     """Exchange a user name and a password for a pair of tokens."""
     refresh_token = await logins.start(account, REFRESH_SECONDS)
-    user = LoggedInUser(account.name, id_of(refresh_token), time.time() + REFRESH_SECONDS)
+    user = LoggedInUser(
+        account.id, account.name, id_of(refresh_token), time.time() + REFRESH_SECONDS
+    )
     return answer(connection, response, user, refresh_token)
 
 
-@router.post("/refresh", responses={401: {"description": "Not a refresh token, or spent"}})
+@router.post("/refresh", responses={401: {"description": "Not a refresh token, or a used one"}})
 async def refresh(
     connection: HTTPConnection,
     response: Response,
@@ -145,7 +179,7 @@ async def refresh(
     live: Live,
     refresh_token: RefreshToken = "",
 ) -> Tokens:
-    """Exchange a refresh token for a new pair; a spent one ends the login."""
+    """Exchange a refresh token for a new pair. A used one ends the login."""
     renewed = await logins.renew(refresh_token, REFRESH_SECONDS)
     if renewed is None:
         await live.end(id_of(refresh_token))
@@ -155,7 +189,7 @@ async def refresh(
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
 async def logout(live: Live, refresh_token: RefreshToken = "") -> None:
-    """End the login that a refresh token comes from, and close its sockets."""
+    """End the login that a refresh token belongs to, and close its sockets."""
     await live.end(id_of(refresh_token))
 
 

@@ -12,11 +12,10 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "accounts",
-        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("key", sa.String(255), nullable=False, unique=True),
         sa.Column("password_hash", sa.String(255), nullable=False),
-        if_not_exists=True,  # who tried the project before it had migrations keeps them
     )
     op.create_table(
         "logins",
@@ -24,7 +23,7 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.String(64), nullable=False),
         sa.Column(
             "account_id",
-            sa.Integer(),
+            sa.String(64),
             sa.ForeignKey("accounts.id", ondelete="CASCADE"),
             nullable=False,
         ),

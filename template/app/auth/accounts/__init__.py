@@ -1,0 +1,1 @@
+"""Accounts, their logins, and the database that keeps both."""

@@ -1,0 +1,207 @@
+"""The contract that every broker backend keeps.
+
+`tests/engine/broker/contract.py` proves it: one more broker is one folder here, one
+adapter in `tests/support/broker/`, and one line that runs the suite on it.
+"""
+
+import asyncio
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Protocol
+
+from broadcaster import BroadcastBackend, Event
+
+from app.realtime.protocol import Position
+
+PUBLISH_DEADLINE = 0.8
+"""Seconds after which a publish that the broker did not confirm fails.
+
+The publisher should know within a second.
+"""
+
+
+class BrokerUnavailable(Exception):
+    """The broker did not answer in time, or refused the request.
+
+    A publication that failed with this error may still have reached the broker. Publishing
+    it again under the same id is safe: it is delivered once.
+    """
+
+
+class IdTaken(Exception):
+    """The channel remembers a publication with this id and other content."""
+
+
+class Record(NamedTuple):
+    """A message that its channel remembers for a while."""
+
+    id: str
+    """While the channel remembers this id, publishing the record again changes nothing."""
+    content: str
+    """What two records with the same id must have in common to count as the same."""
+    message: str
+    """What subscribers receive."""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.blake2b(self.content.encode(), digest_size=12).hexdigest()
+
+
+class Publication(Event):
+    """A record as it was published."""
+
+    def __init__(self, channel: str, message: str, position: Position, previous: int) -> None:
+        super().__init__(channel, message)
+        self.position = position
+        """Its place in the channel."""
+        self.previous = previous
+        """The offset of the publication before it in this channel and epoch.
+
+        For the first publication of an epoch: the offset at which the epoch began.
+        """
+
+
+class Resubscribed(Event):
+    """The subscription was interrupted: publications before this event may be missing."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(channel, "")
+
+
+class History(NamedTuple):
+    """What a channel remembers, read at one moment."""
+
+    position: Position
+    """Where the channel stands: the position of its last publication, remembered or not."""
+    publications: Sequence[Publication]
+    """Oldest first, each the `previous` of the next, the last one at `position`."""
+
+    @property
+    def reaches_back_to(self) -> int:
+        """The lowest offset after which nothing is missing from `publications`."""
+        return self.publications[0].previous if self.publications else self.position.offset
+
+
+class Page(NamedTuple):
+    """A part of what a channel remembers."""
+
+    epoch: str
+    publications: Sequence[Publication]
+    """Oldest first, without gaps."""
+    complete: bool
+    """Whether nothing older is remembered."""
+
+
+class Subscriber(Protocol):
+    """What `Broadcast.subscribe` returns."""
+
+    async def get(self) -> Event: ...
+
+
+class Backend(BroadcastBackend):
+    """A message broker, used through `broadcaster.Broadcast` or directly.
+
+    There are two kinds of messages. A `Record` gets a position in its channel and is
+    remembered. A plain string goes to those who are subscribed at that moment, and is
+    then forgotten.
+
+    A backend guarantees:
+
+    **Positions.** Every record gets a position: an epoch and an offset. Within an epoch the
+    offsets of a channel grow; they need not be contiguous, so nobody calculates with them.
+    Each publication also names the offset `previous` to its own. A subscriber that is at
+    another offset has missed something.
+
+    **Epochs.** When publications that somebody may have seen are lost before their time, for
+    example because the broker restarted without its data, a new epoch begins. An offset of
+    an epoch is never given twice in a channel.
+
+    **Order.** Records of a channel are delivered in the order of their offsets. What one
+    backend submits to one channel is published in the order of submission.
+
+    **Once.** While a channel remembers a record, publishing the same id again delivers
+    nothing and answers with the position of the first. Other content under that id raises
+    `IdTaken`.
+
+    **History.** A channel remembers the last `history_size` records for `history_seconds`.
+
+    **Deadlines.** `publish` and the reading methods fail with `BrokerUnavailable` within
+    about a second. There is no silent loss: a publish that did not fail is in the history.
+
+    **Reconnection.** `connect` does not fail when the broker is unreachable. One task owns the
+    connection: it reconnects for ever with full jitter and restores what is subscribed.
+    `subscribe`, `unsubscribe` and `next_published` never raise. After an interruption
+    `next_published` returns `Resubscribed` for each channel that may have missed something.
+
+    **Bounds.** Every queue is bounded. A message that can't be decoded is counted
+    (`websocket_broker_poison_total`), logged and skipped.
+
+    **Nothing for nothing.** Subscribing to a channel or reading it stores nothing in the
+    broker that outlives the history.
+    """
+
+    schemes: ClassVar[tuple[str, ...]]
+    """The URL schemes that select this backend."""
+
+    is_local: ClassVar[bool] = False
+    """Whether messages stay in this process, so that no other process can publish."""
+
+    def __init__(self, url: str, history_size: int, history_seconds: float) -> None:
+        """Raises ValueError, with a reason, for a URL or an option that can't be used."""
+        # BroadcastBackend.__init__ only raises NotImplementedError.
+        self.url = url
+        self.history_size = history_size if history_seconds else 0
+        self.history_seconds = history_seconds
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether this backend has recently received a message that it sent to itself."""
+
+    async def publish(  # type: ignore[override] # that of broadcaster returns nothing
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> Position | None:
+        """Publish a message. Returns the position of a record, and None for a string.
+
+        Raises `BrokerUnavailable` and `IdTaken`. `seen` is explained at `history`.
+        """
+        answer = self.submit(channel, message, seen)
+        return await answer if isinstance(answer, asyncio.Future) else answer
+
+    @abstractmethod
+    def submit(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> "asyncio.Future[Position | None] | Position | None":
+        """Publish a message without waiting for the broker's answer.
+
+        Returns the answer of `publish`, or a future of it. Errors are raised here or by the
+        future.
+        """
+
+    @abstractmethod
+    async def history(
+        self,
+        channel: str,
+        *,
+        last: int,
+        after: Sequence[Position] = (),
+        seen: Position | None = None,
+    ) -> History:
+        """Wait until `channel` is subscribed, then return what it remembers.
+
+        The answer has at least the `last` publications, and all publications after each
+        position in `after` that history reaches back to. Other positions add nothing, so
+        nobody can make the backend read more by naming one. Every publication after the
+        answer's position will be delivered to the subscriber.
+
+        `seen` is the last position that this worker has seen in the channel. If the broker
+        has lost it, the broker begins a new epoch.
+        """
+
+    @abstractmethod
+    async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
+        """Return the `limit` publications before an offset; None means the newest ones."""
+
+    @abstractmethod
+    async def next_published(self) -> Event: ...

@@ -1,0 +1,231 @@
+"""Messages between any number of processes, through Redis publish/subscribe.
+
+Guarantees: the records of a channel reach every subscribed worker in order, and each
+once. One script gives a record its offset, appends it to the channel's history and
+publishes it, so whatever was heard by anybody is in the history, and what a worker did
+not hear during an outage can be read from there. After an outage the backend yields
+`Resubscribed` for every channel.
+
+Redis keeps a position for a week after its last use. The epoch changes after that, when
+Redis restarts without an append-only file, when a replica takes over, and when a worker
+has seen more than Redis remembers.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+from broadcaster import Event
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from app import PROJECT_NAME
+from app.realtime.broker.base import (
+    PUBLISH_DEADLINE,
+    Backend,
+    BrokerUnavailable,
+    History,
+    IdTaken,
+    Publication,
+    Record,
+)
+from app.realtime.broker.redis.pipeline import Argument, Outage, Pipeline, Script, describe
+from app.realtime.broker.redis.subscriptions import Subscriptions
+from app.realtime.protocol import Position
+
+logger = logging.getLogger(__name__)
+
+POSITION_SECONDS = 7 * 24 * 3600
+"""How long Redis remembers where a channel stands, or for as long as its history."""
+
+
+class RedisBackend(Backend):
+    schemes = ("redis", "rediss")
+
+    def __init__(self, url: str, history_size: int, history_seconds: float) -> None:
+        super().__init__(url, history_size, history_seconds)
+        self._pool = pool = connection_pool(url)
+        self._publish = Script("redis_position.lua", "redis_publish.lua")
+        self._history = Script("redis_position.lua", "redis_history.lua")
+        canary = Script("redis_canary.lua")
+        scripts = (self._publish, self._history, canary)
+        # History may be large, and publishing does not wait for it.
+        self._writes = Pipeline(pool, scripts, PUBLISH_DEADLINE)
+        self._reads = Pipeline(pool, scripts, PUBLISH_DEADLINE)
+        # Publish/subscribe ignores the database number, so the names carry it.
+        database = pool.connection_kwargs.get("db", 0)
+        self._prefix = f"{PROJECT_NAME}:{database}:"
+        self._subscriptions = Subscriptions(pool, self._writes, canary, self._prefix)
+        # Each command brings an epoch that nobody had, should one have to begin.
+        self._worker = secrets.token_hex(8)
+        self._commands = count()
+        self._failed = False
+        self._running = AsyncExitStack()
+
+    @property
+    def alive(self) -> bool:
+        return self._subscriptions.alive
+
+    async def connect(self) -> None:
+        """Start to connect. An unreachable server is no error: it may come back."""
+        await self._running.enter_async_context(self._tasks())
+
+    async def disconnect(self) -> None:
+        await self._running.aclose()
+
+    @asynccontextmanager
+    async def _tasks(self) -> AsyncIterator[None]:
+        async with (
+            aclosing(self._pool),
+            self._writes.running(),
+            self._reads.running(),
+            self._subscriptions.running(),
+        ):
+            yield
+
+    async def subscribe(self, channel: str) -> None:
+        await self._subscriptions.add(channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        await self._subscriptions.remove(channel)
+
+    def submit(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> asyncio.Future[None]:
+        self._refuse_in_an_outage()
+        name = self._prefix + channel
+        if isinstance(message, str):
+            answer = self._writes.submit("PUBLISH", name, f"  {message}".encode())
+        else:
+            payload = message.message.encode()
+            answer = self._writes.submit(
+                *self._command(
+                    self._publish, channel, seen, name, message.id, message.digest, payload
+                )
+            )
+        taken = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(partial(self._taken, message, taken))
+        return taken
+
+    def _taken(
+        self, message: str | Record, taken: asyncio.Future[None], answer: asyncio.Future[Any]
+    ) -> None:
+        """Tell whoever waits for `taken` what Redis answered."""
+        error = answer.exception()
+        if error is not None:
+            error = self._unavailable("take the message", error)
+        else:
+            self._failed = False
+            if isinstance(message, Record) and answer.result():
+                error = IdTaken(message.id)
+        if taken.cancelled():
+            return
+        if error is None:
+            taken.set_result(None)
+        else:
+            taken.set_exception(error)
+
+    async def history(
+        self, channel: str, *, last: int, after: int | None, seen: Position | None
+    ) -> History:
+        command = self._command(
+            self._history, channel, seen, last, math.inf if after is None else after
+        )
+        confirmed = self._subscriptions.confirmed(channel)
+        if not confirmed.is_set():
+            self._refuse_in_an_outage()
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                await confirmed.wait()
+                epoch, offset, *messages = await self._reads.submit(*command)
+        except Outage as error:
+            raise self._unavailable("answer", error) from error
+        self._failed = False
+        position = Position(epoch=epoch.decode(), offset=offset)
+        publications = [
+            Publication(
+                channel,
+                message.decode(errors="replace"),
+                Position(epoch=position.epoch, offset=offset - age),
+            )
+            for age, message in enumerate(messages)
+        ]
+        return History(position, publications[::-1])
+
+    async def next_published(self) -> Event:
+        return await self._subscriptions.heard.get()
+
+    def _command(
+        self, script: Script, channel: str, seen: Position | None, *arguments: Argument
+    ) -> list[Argument]:
+        """What runs a script on the keys of a channel."""
+        keys = [f"{self._prefix}{kind}:{channel}" for kind in ("position", "history", "ids")]
+        return [
+            "EVALSHA",
+            script.digest,
+            len(keys),
+            *keys,
+            f"{self._worker}-{next(self._commands):x}",
+            max(POSITION_SECONDS, math.ceil(self.history_seconds)),
+            self.history_size,
+            math.ceil(self.history_seconds),
+            seen.epoch if seen is not None else "",
+            seen.offset if seen is not None else 0,
+            *arguments,
+        ]
+
+    def _refuse_in_an_outage(self) -> None:
+        """Raise BrokerUnavailable once it is known that Redis is out of reach.
+
+        Only the first waits for the deadline. A second for each of many requests would
+        leave sockets unread until their keepalive fails.
+        """
+        if self._failed and not self.alive:
+            raise BrokerUnavailable("Redis is out of reach")
+
+    def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
+        unavailable = BrokerUnavailable(f"Redis did not {what}: {describe(error)}")
+        if not self._failed:
+            logger.warning("%s", unavailable)
+        self._failed = True
+        return unavailable
+
+
+def connection_pool(url: str) -> BlockingConnectionPool:
+    """Connections with what this backend relies on. Raises ValueError for a URL that can't be."""
+    # Reconnecting is the supervisor's work, and a publish that may have been carried out
+    # must not be repeated behind its sender's back.
+    options: dict[str, Any] = {
+        "max_connections": 3,  # one subscribes, one writes, one reads history
+        "timeout": PUBLISH_DEADLINE,
+        "retry": Retry(NoBackoff(), retries=0, supported_errors=()),
+        "socket_connect_timeout": PUBLISH_DEADLINE,
+        # Deadlines are ours. With one of its own, redis-py writes under asyncio.wait_for,
+        # which loses cancellations before Python 3.12 (python/cpython#86296).
+        "socket_timeout": None,
+        "decode_responses": False,
+        # With them, redis-py 8.1 hands out idle connections that the server closed.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    if not re.fullmatch(r"(/[0-9]*)?", urlsplit(url).path):  # to redis-py, database 0
+        raise ValueError("a database has a number, as in redis://localhost:6379/0")
+    for name in parse_url(url):  # which redis-py lets win
+        if name in options:
+            raise ValueError(f"{name} is not to be chosen")
+    pool = BlockingConnectionPool.from_url(url, **options)
+    try:
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except TypeError as error:  # its message ends with the name
+        raise ValueError(f"there is no {str(error).split()[-1]}") from error
+    return pool

@@ -1,0 +1,1 @@
+"""How uvicorn is run: the process, its requests, frames, headers and logs."""

@@ -1,0 +1,199 @@
+"""uvicorn's WebSocket protocol, extended to take frames that are already built.
+
+ASGI's `send` builds a frame anew for every receiver, and costs a coroutine and several
+checks of state: about half of what a delivery costs. A publication that goes to a
+thousand sockets is the same bytes for each of them. So this subclass offers the
+application the ASGI extension `websocket.prebuilt_frames`: an object of class
+`FrameWriter` that puts such bytes into the transport.
+
+`python -m app` serves with this class. It depends on internals of uvicorn's sansio
+protocol, hence the narrow range in pyproject.toml; `tests/test_prebuilt_frames.py`
+fails when they move. Under any other server the extension is missing, and
+`app/writer.py` writes through `send`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+
+from app.realtime.protocol import CloseCode, Frames
+
+EXTENSION = "websocket.prebuilt_frames"
+
+MAX_CONTROL_FRAMES = 100
+"""Pings, pongs and fragments that a peer may send in a second.
+
+Messages are limited by the application. It does not see these.
+"""
+
+MAX_PARTS = 64
+"""Fragments of a message that are kept apart."""
+
+SLICE = 4096
+"""Bytes that are parsed before it is looked whether the socket still counts."""
+
+
+class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
+    """The protocol of one connection, which is its own `FrameWriter`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_change: Callable[[], None] | None = None
+        self.handler_is_running = False
+        self._control_frames = 0
+        self._control_frames_since = 0.0
+        self._has_taken_data = False
+        # What a peer that takes no data any more is given before its transport is cut.
+        self.close_timeout = self.config.ws_ping_timeout or self.close_timeout
+
+    # --- FrameWriter ----------------------------------------------------------------
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the transport's buffer is below its high-water mark (64 KiB)."""
+        return self.writable.is_set()
+
+    def write_frames(self, frames: Frames) -> None:
+        """Write frames behind what was written before; none once the socket closes."""
+        if not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(frames.wire)
+
+    @property
+    def raw_transport(self) -> asyncio.WriteTransport:
+        """Whoever writes to it has to check that it is neither closing nor full."""
+        return self.transport
+
+    async def close_socket(self, code: int, reason: str) -> None:
+        """Send a close frame, whatever else waits in the buffer, and expect the answer."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.stop_keepalive()
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self._abort_later()
+
+    # --- What uvicorn calls ---------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            super().data_received(data[start : start + SLICE])
+            if self.transport.is_closing():
+                break
+        # The request could not be read, such as one with a header of more than 8 KiB.
+        # uvicorn passes on neither the refusal nor the end.
+        if self.conn.handshake_exc is not None and not self.close_sent:
+            self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        # A frame that is none came before the handshake was answered.
+        self.disconnected = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.transport.abort()
+
+    def send_receive_event_to_app(self) -> None:
+        # A text that is not UTF-8 and a close may come at once. The close is answered by
+        # then, and uvicorn fails to close for the text.
+        with suppress(InvalidState):
+            super().send_receive_event_to_app()
+
+    def send_500_response(self) -> None:
+        if not self.transport.is_closing():  # else it would fail itself
+            super().send_500_response()
+
+    def handle_cont(self, event: Any) -> None:
+        # Empty fragments don't count against the size, and any number of them may come.
+        if self._is_tolerable() and (event.data or event.fin):
+            super().handle_cont(event)
+            if len(self.frames) > MAX_PARTS:  # each takes more than its bytes
+                self.frames = [b"".join(self.frames)]
+
+    def handle_ping(self) -> None:
+        if self._is_tolerable() and self.is_writable:
+            super().handle_ping()
+        else:  # pongs would pile up for a peer that does not read
+            self.conn.data_to_send()
+
+    def handle_pong(self, event: Any) -> None:
+        if self._is_tolerable():
+            super().handle_pong(event)
+
+    def _is_tolerable(self) -> bool:
+        """Count a frame; when there are too many, the socket is closed with 1008."""
+        now = self.loop.time()
+        if now - self._control_frames_since >= 1:
+            self._control_frames_since, self._control_frames = now, 0
+        self._control_frames += 1
+        if self._control_frames > MAX_CONTROL_FRAMES and not self.close_sent:
+            self.stop_keepalive()
+            self.conn.fail(CloseCode.POLICY_VIOLATION, "too many control frames")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.close()
+            self._abort_later()
+        return self._control_frames <= MAX_CONTROL_FRAMES
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:  # else the request was no handshake
+            extensions = cast("dict[str, object]", self.scope["extensions"])
+            extensions[EXTENSION] = self
+
+    def start_keepalive(self) -> None:
+        super().start_keepalive()
+        # The handshake is done. Its headers are a sixth of the objects of an idle socket.
+        self.request.headers.clear()  # the parser holds on to the request
+        del self.request, self.response
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.on_change is not None:
+            self.on_change()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._has_taken_data = True
+        if self.on_change is not None:
+            self.on_change()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)  # which makes it writable: all that waits can go
+        if self.on_change is not None:
+            self.on_change()
+            self.on_change = None
+
+    def send_keepalive_ping(self) -> None:
+        self._has_taken_data = False
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        if self.read_paused and (self._has_taken_data or self.handler_is_running):
+            # Reading is paused, so its pong can't be seen: it takes a long replay, or the
+            # application takes its time. The kernel ends connections that are dead.
+            self._has_taken_data = False
+            self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
+            return
+        super().keepalive_timeout()
+        self._abort_later()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
+        """uvicorn waits for the buffer to drain, which a stalled peer never lets happen."""
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

@@ -1,0 +1,196 @@
+"""New databases for the tests: on SQLite, and on a real PostgreSQL.
+
+The PostgreSQL is that in TEST_DATABASE_URL (postgresql+asyncpg://…), whose user may create
+databases, or a local one, of which only the binaries have to be there.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+import tests.support.auth.accounts.quick_hashes  # noqa: F401 - in this process too
+from app.auth.accounts.database import Database, open_database
+from tests.support.server import PATIENCE, free_port
+
+KINDS = ["sqlite", "postgresql"]
+
+GIVEN_SERVER = os.environ.get("TEST_DATABASE_URL")
+
+DEBIANS_FOLDER = Path("/usr/lib/postgresql")
+"""Where Debian and Ubuntu have what they don't put on PATH."""
+
+# What is lost when the machine fails is of no use to a test.
+OPTIONS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "127.0.0.1",
+    "synchronous_commit": "off",
+    "unix_socket_directories": "",
+}
+
+
+class Databases:
+    """Makes databases, and removes them at the end."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._server: URL | None = None
+
+    async def create(self, kind: str) -> str:
+        """The URL of a new database. A PostgreSQL is started when it is first asked for."""
+        name = f"tests_{secrets.token_hex(8)}"
+        if kind == "sqlite":
+            return f"sqlite+aiosqlite:///{self._folder / name}.db"
+        if self._server is None:
+            self._server = await self._stack.enter_async_context(postgresql())
+        await execute(self._server, f"CREATE DATABASE {name}")
+        if GIVEN_SERVER:  # one of the tests' own is removed as a whole
+            drop = f"DROP DATABASE {name} WITH (FORCE)"
+            self._stack.push_async_callback(execute, self._server, drop)
+        return self._server.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def databases(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Databases]:
+    async with AsyncExitStack() as stack:
+        yield Databases(tmp_path_factory.mktemp("databases"), stack)
+
+
+@pytest_asyncio.fixture(params=KINDS)
+async def database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """A new database of each kind in turn, for one test."""
+    return await databases.create(request.param)
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """That one, open."""
+    async with open_database(database_url) as database:
+        yield database
+
+
+@pytest_asyncio.fixture(scope="module", params=KINDS)
+async def shared_database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """A new database of each kind in turn, for all tests of a module."""
+    return await databases.create(request.param)
+
+
+@pytest_asyncio.fixture
+async def shared_database(shared_database_url: str) -> AsyncIterator[Database]:
+    """That one, open."""
+    async with open_database(shared_database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def outage() -> Callable[[str], AbstractAsyncContextManager[None]]:
+    """Makes a database unusable for the length of a block."""
+    return away
+
+
+@asynccontextmanager
+async def away(url: str) -> AsyncIterator[None]:
+    """A SQLite file is locked; a PostgreSQL ends all connections and takes no others."""
+    database = make_url(url)
+    if database.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(str(database.database), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+            other.execute("ROLLBACK")
+        return
+    name, server = database.database, database.set(database="postgres")
+    await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+    await execute(server, f"{ending} '{name}'")
+    yield
+    await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+# --- The server -----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def postgresql() -> AsyncIterator[URL]:
+    """The URL of a PostgreSQL server, for the length of the block."""
+    if GIVEN_SERVER:
+        yield make_url(GIVEN_SERVER)
+        return
+    if binary("initdb") is None or binary("postgres") is None:
+        pytest.skip("no TEST_DATABASE_URL, and no initdb and postgres on PATH: install PostgreSQL")
+    # Not among pytest's folders: whoever runs it may not look into those of root.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        port = free_port()
+        process = await asyncio.to_thread(start, Path(folder), port)
+        try:
+            url = make_url(f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres")
+            await wait_until_ready(url, process)
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)  # end, and the connections with it
+            process.wait(PATIENCE)
+
+
+def binary(name: str) -> str | None:
+    folders = [os.environ["PATH"], *map(str, DEBIANS_FOLDER.glob("*/bin"))]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """Make a cluster in an empty folder, and serve it."""
+    user = None
+    if sys.platform != "win32" and os.geteuid() == 0:  # whom PostgreSQL refuses
+        user = "nobody"
+        shutil.chown(folder, user)
+    with (folder / "log").open("wb") as log:
+        initdb = [str(binary("initdb")), "--auth=trust", "--username=tests", "--encoding=UTF8"]
+        subprocess.run(
+            [*initdb, "--no-sync", "--pgdata=data"],
+            cwd=folder,
+            user=user,
+            stdout=log,
+            check=True,
+        )
+        options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+        return subprocess.Popen(
+            [str(binary("postgres")), "-D", "data", "-p", str(port), *options],
+            cwd=folder,
+            user=user,
+            stdout=log,
+            stderr=log,
+        )
+
+
+async def wait_until_ready(url: URL, process: subprocess.Popen[bytes]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while process.poll() is None:
+            try:
+                await execute(url, "SELECT 1")
+            except (DBAPIError, OSError):
+                await asyncio.sleep(0.02)
+            else:
+                return
+    raise AssertionError("PostgreSQL did not start")
+
+
+async def execute(url: URL, statement: str) -> None:
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()

@@ -1,0 +1,297 @@
+"""The database: its schema, its migrations, and who holds its connections."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.auth import database as module
+from app.auth.accounts.store import Account, Accounts
+from app.auth.accounts.database import (
+    Base,
+    Database,
+    SchemaMismatch,
+    make_engine,
+    migrate,
+    newest_revisions,
+    open_database,
+    recorded_revisions,
+    schema_change,
+)
+from app.auth.accounts.logins import Logins
+from tests.support.auth import sign_in
+from tests.support.auth.accounts import PASSWORD
+from tests.support.client import open_client
+from tests.support.server import StartServer
+from tests.support.server import PROJECT, free_port, run_module
+
+pytest_plugins = ["tests.engine.auth.accounts.database"]
+
+SOCKETS = 30
+"""Twice what SQLAlchemy keeps in its pool."""
+
+
+@pytest_asyncio.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """For a database without tables."""
+    engine = make_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+async def differences(engine: AsyncEngine) -> list[object]:
+    """What the tables would need to be those of the code."""
+
+    def compare(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    async with engine.connect() as connection:
+        return await connection.run_sync(compare)
+
+
+async def tables(engine: AsyncEngine) -> set[str]:
+    async with engine.connect() as connection:
+        return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+
+
+async def execute(engine: AsyncEngine, statement: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement))
+
+
+# --- The schema -----------------------------------------------------------------
+
+
+async def test_a_new_database_has_the_tables_of_the_code(engine: AsyncEngine) -> None:
+    await migrate(engine)
+
+    assert await differences(engine) == []
+
+
+async def test_migrations_can_be_undone_and_run_again(engine: AsyncEngine) -> None:
+    await migrate(engine)
+    config = Config()
+    config.set_main_option("script_location", str(PROJECT / "migrations"))
+    async with schema_change(engine) as connection:
+        config.attributes["connection"] = connection.sync_connection
+        await connection.run_sync(lambda _: command.downgrade(config, "base"))
+    assert await tables(engine) == {"alembic_version"}
+
+    await migrate(engine)
+
+    assert await differences(engine) == []
+
+
+async def test_a_database_that_is_up_to_date_is_left_alone(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(engine)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(recorded_revisions) == newest_revisions()
+
+    def fail(*_: object) -> None:
+        raise AssertionError("ran migrations")
+
+    monkeypatch.setattr(command, "upgrade", fail)
+    await migrate(engine)
+
+
+async def test_several_can_open_an_empty_database_at_once(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        databases = await asyncio.gather(
+            *(stack.enter_async_context(open_database(database_url)) for _ in range(8))
+        )
+
+        await Accounts(databases[0]).add("Ada", PASSWORD)
+        assert await Accounts(databases[7]).verify("Ada", PASSWORD)
+
+
+async def test_workers_that_start_at_once_on_an_empty_database_all_start(
+    start_server: StartServer, database_url: str
+) -> None:
+    await asyncio.gather(*(start_server(DATABASE_URL=database_url) for _ in range(3)))
+
+
+async def test_accounts_from_before_there_were_migrations_are_kept(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    assert isinstance(Account.__table__, Table)
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all, tables=[Account.__table__])
+    await Accounts(Database(engine)).add("Ada", PASSWORD)
+
+    async with open_database(database_url) as database:
+        ada = await Accounts(database).verify("Ada", PASSWORD)
+        assert ada is not None
+        assert await Logins(database).start(ada, 60)
+    assert await differences(engine) == []
+
+
+NEW_COLUMN = '''"""A column that SQLite can only add by copying the table."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "owners_0001"
+down_revision = None
+branch_labels = None
+depends_on = ("accounts_0001",)
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("accounts", recreate="auto") as accounts:
+        accounts.alter_column("name", type_=sa.String(100))
+'''
+
+
+async def test_rows_that_refer_to_a_table_survive_its_change(
+    database: Database, engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await Accounts(database).add("Ada", PASSWORD)
+    token = await Logins(database).start(account, 60)
+    migrations = tmp_path / "migrations"
+    shutil.copytree(PROJECT / "migrations", migrations)
+    (migrations / "versions" / "owners_0001.py").write_text(NEW_COLUMN)
+    monkeypatch.setattr(module, "MIGRATIONS", migrations)
+
+    await migrate(engine)
+
+    async with engine.connect() as connection:
+        columns = await connection.run_sync(lambda sync: inspect(sync).get_columns("accounts"))
+        assert {column["name"]: str(column["type"]) for column in columns}["name"].endswith("(100)")
+        assert await connection.run_sync(recorded_revisions) == newest_revisions()
+    assert await Logins(database).find(token)
+
+
+async def test_a_connection_that_changed_tables_minds_foreign_keys_again(
+    engine: AsyncEngine,
+) -> None:
+    await migrate(engine)
+    database = Database(engine)
+    account = await Accounts(database).add("Ada", PASSWORD)
+    token = await Logins(database).start(account, 60)
+
+    await execute(engine, "DELETE FROM accounts")
+
+    assert await Logins(database).find(token) is None
+    async with database.transaction() as session:
+        assert (await session.scalars(text("SELECT id FROM logins"))).all() == []
+
+
+# --- A database that another version has migrated ---------------------------------
+
+
+async def test_a_database_that_is_ahead_of_the_code_is_refused(
+    database_url: str, engine: AsyncEngine
+) -> None:
+    await migrate(engine)
+    await execute(engine, "UPDATE alembic_version SET version_num = 'of_next_year'")
+    before = await tables(engine)
+
+    with pytest.raises(SchemaMismatch, match="'of_next_year'"):
+        async with open_database(database_url):
+            pass
+
+    assert await tables(engine) == before
+
+
+async def test_it_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
+    engine = make_engine(url)
+    await migrate(engine)
+    await execute(engine, "UPDATE alembic_version SET version_num = 'of_next_year'")
+    await engine.dispose()
+    sentence = "The database in DATABASE_URL does not fit migrations/: "
+
+    server = run_module(tmp_path, "app", DATABASE_URL=url, PORT=str(free_port()))
+    assert server.returncode == 3
+    assert sentence in server.stderr
+
+    command = run_module(tmp_path, "app.auth", "add-user", "Ada", stdin=PASSWORD, DATABASE_URL=url)
+    assert command.returncode == 1
+    assert command.stderr.startswith(sentence)
+    assert len(command.stderr.splitlines()) == 1
+
+
+# --- The command --------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, to make migrations in."""
+    for name in ["app", "migrations"]:
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def alembic(project: Path, *arguments: str, **settings: str) -> str:
+    """What `alembic` says when it is run in the project's folder."""
+    ended = run_module(project, "alembic", *arguments, **settings)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+NEW_TABLE = '''
+
+class Note(Base):
+    """A table that its owner has added."""
+
+    __tablename__ = "notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
+'''
+
+
+def test_alembic_writes_and_runs_the_migration_for_a_new_table(project: Path) -> None:
+    logins = project / "app" / "auth" / "logins.py"
+    logins.write_text(logins.read_text() + NEW_TABLE)
+    alembic(project, "upgrade", "heads")
+
+    alembic(project, "revision", "--autogenerate", "-m", "notes", "--head", "accounts@head")
+    alembic(project, "upgrade", "heads")
+
+    (written,) = (project / "migrations" / "versions").glob("*_notes.py")
+    assert "create_table" in written.read_text()
+    assert "No new upgrade operations" in alembic(project, "check")
+
+
+def test_alembic_prints_the_sql_for_who_runs_it_by_hand(project: Path) -> None:
+    nowhere = "postgresql+asyncpg://nowhere/app"
+
+    script = alembic(project, "upgrade", "heads", "--sql", DATABASE_URL=nowhere)
+
+    for table in Base.metadata.tables:
+        assert f"CREATE TABLE {table}" in script.replace("IF NOT EXISTS ", "")
+
+
+# --- Connections --------------------------------------------------------------------
+
+
+async def test_open_sockets_leave_the_database_to_requests(
+    start_server: StartServer, database_url: str
+) -> None:
+    server = await start_server(DATABASE_URL=database_url)
+    credentials = await sign_in(server.url, "Ada")
+    async with AsyncExitStack() as stack:
+        for path in ["/ws", "/ws/echo"] * (SOCKETS // 2):
+            socket = open_client(server.ws_url, credentials, path)
+            client = await stack.enter_async_context(socket)
+            await client.expect("welcome")
+
+        async with httpx.AsyncClient(base_url=server.url, headers=credentials.headers) as http:
+            answers = await asyncio.gather(*(http.get("/auth/me") for _ in range(SOCKETS)))
+
+    assert {answer.status_code for answer in answers} == {200}

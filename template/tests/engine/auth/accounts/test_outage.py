@@ -1,0 +1,86 @@
+"""A database that is away: who asks is told so, and who is in stays in."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import httpx
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support.auth import sign_in
+from tests.support.client import Credentials, open_client
+from tests.support.server import StartServer
+from tests.support.server import AppServer
+
+pytest_plugins = ["tests.engine.auth.accounts.database"]
+
+
+@dataclass(frozen=True)
+class Prepared(Credentials):
+    """Credentials that ask for nothing more."""
+
+    prepared: str = ""
+
+    async def query(self) -> str:
+        return self.prepared
+
+
+async def prepare(credentials: Credentials) -> Prepared:
+    return Prepared(
+        headers=credentials.headers,
+        subprotocols=credentials.subprotocols,
+        first_frame=credentials.first_frame,
+        prepared=await credentials.query(),
+    )
+
+
+async def refusal(server: AppServer, credentials: Credentials) -> int:
+    """The status of a refused handshake, or the code that closed the socket."""
+    try:
+        async with open_client(server.ws_url, credentials) as client:
+            await client.socket.recv()
+    except InvalidStatus as refused:
+        response = refused.response
+        return response.status_code if response.headers["Retry-After"] == "5" else 0
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd is not None else 1006
+    return 101
+
+
+async def test_an_outage_of_the_database_is_told_and_outlived(
+    start_server: StartServer,
+    database_url: str,
+    outage: Callable[[str], AbstractAsyncContextManager[None]],
+    room: str,
+) -> None:
+    server = await start_server(DATABASE_URL=database_url)
+    credentials = await sign_in(server.url, "alice")
+    newcomer = await prepare(credentials)
+    form = {"username": "alice", "password": "a wrong password"}
+    async with (
+        httpx.AsyncClient(base_url=server.url, timeout=20) as http,
+        open_client(server.ws_url, credentials) as client,
+    ):
+        await client.join(room)
+        async with outage(database_url):
+            known, unknown, refused = await asyncio.gather(
+                http.get("/auth/me", headers=credentials.headers),
+                http.post("/auth/login", data=form),
+                refusal(server, newcomer),
+            )
+            await client.send(type="publish", room=room, id="1", text="still here")
+            await client.expect("message", id="1")
+        assert (known.status_code, unknown.status_code) == (503, 503)
+        assert "try again" in known.json()["detail"]
+        assert known.headers["Retry-After"] == "5"
+        assert refused == (1013 if credentials.first_frame is not None else 503)
+
+        known = await http.get("/auth/me", headers=credentials.headers)
+        assert known.json() == {"username": "alice"}
+        assert (await http.post("/auth/login", data=form)).status_code == 401
+        async with open_client(server.ws_url, credentials) as other:
+            await other.expect("welcome")
+    log = server.read_log()
+    assert "the database can't be used" in log
+    assert "Traceback" not in log

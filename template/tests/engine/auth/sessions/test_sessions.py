@@ -1,0 +1,205 @@
+"""The session cookie: what it looks like, whose it is, and how it ends."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from itsdangerous import Signer
+
+from app.auth.sessions import SESSION_SECONDS
+from tests.support.auth import sign_in
+from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in
+from tests.support.client import PATIENCE, open_client
+from tests.support.server import StartServer
+from tests.support.server import AppServer
+
+COOKIE = "session"
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('database') / 'app.db'}"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def server(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[AppServer]:
+    """One server for all of these tests: they need no broker."""
+    settings = {"DATABASE_URL": database_url}
+    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module")
+async def cookie(server: AppServer) -> str:
+    """What the browser of somebody who is logged in keeps. Tests leave the session alone."""
+    return (await log_in(server.url, "Ada")).cookies[COOKIE]
+
+
+async def name_of(server: AppServer, cookie: str) -> str | None:
+    """Who is logged in with a cookie."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.get("/auth/me", headers={b"Cookie": f"{COOKIE}={cookie}".encode()})
+    assert answer.status_code in {200, 401}
+    name: str | None = answer.json().get("username")
+    return name
+
+
+def token_of(cookie: str) -> str:
+    """The token that a signed cookie holds."""
+    return cookie.rpartition(".")[0]
+
+
+def sign(token: str, key: str) -> str:
+    signer = Signer(key, salt="session", key_derivation="hmac", digest_method=hashlib.sha256)
+    return signer.sign(token).decode()
+
+
+# --- What it looks like -------------------------------------------------------------
+
+
+async def test_scripts_and_foreign_pages_do_not_get_the_cookie(server: AppServer) -> None:
+    answer = await log_in(server.url, "Ada")
+
+    _, *attributes = answer.headers["Set-Cookie"].split("; ")
+    assert set(attributes) == {"HttpOnly", "Path=/", "SameSite=lax", f"Max-Age={SESSION_SECONDS}"}
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json() == {"username": "Ada"}
+
+
+async def test_production_sends_the_cookie_over_https_only(
+    start_server: StartServer, database_url: str
+) -> None:
+    production = await start_server(
+        ENVIRONMENT="production", REGISTRATION_OPEN="true", DATABASE_URL=database_url
+    )
+
+    answer = await log_in(production.url, "Ada")
+
+    assert "Secure" in answer.headers["Set-Cookie"].split("; ")
+
+
+async def test_each_login_has_a_session_of_its_own(server: AppServer, cookie: str) -> None:
+    assert (await log_in(server.url, "Ada")).cookies[COOKIE] != cookie
+    assert await name_of(server, cookie) == "Ada"
+
+
+async def test_the_openapi_document_names_the_cookie(server: AppServer) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        document = (await http.get("/openapi.json")).json()
+
+    scheme = document["components"]["securitySchemes"]["APIKeyCookie"]
+    assert scheme == {"type": "apiKey", "in": "cookie", "name": COOKIE}
+
+
+# --- Whose it is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["", "x", "x.y", ".", "a" * 4000, "\xff.\xff"], ids=ascii)
+async def test_a_cookie_that_nobody_issued_is_nobodys(server: AppServer, value: str) -> None:
+    assert await name_of(server, value) is None
+
+
+async def test_a_changed_or_wrongly_signed_cookie_is_nobodys(
+    server: AppServer, cookie: str
+) -> None:
+    token = token_of(cookie)
+    other_letter = "A" if cookie[-3] != "A" else "B"
+
+    assert await name_of(server, cookie[:-3] + other_letter + cookie[-2:]) is None
+    assert await name_of(server, token) is None
+    assert await name_of(server, sign(token, OTHER_KEY)) is None
+    assert await name_of(server, sign(token, SECRET_KEY)) == "Ada"
+
+
+@pytest.mark.parametrize("token", ["made-up", "made.up", ""])
+async def test_a_signature_makes_no_session(server: AppServer, token: str) -> None:
+    assert await name_of(server, sign(token, SECRET_KEY)) is None
+
+
+async def test_the_first_key_signs_and_all_are_accepted(
+    start_server: StartServer, server: AppServer, database_url: str, cookie: str
+) -> None:
+    rotated = await start_server(SECRET_KEYS=f"{OTHER_KEY},{SECRET_KEY}", DATABASE_URL=database_url)
+    after = (await log_in(rotated.url, "Ada")).cookies[COOKIE]
+
+    assert after == sign(token_of(after), OTHER_KEY)
+    assert await name_of(rotated, cookie) == "Ada"
+    assert await name_of(rotated, after) == "Ada"
+    assert await name_of(server, after) is None
+
+
+async def test_a_key_that_was_taken_away_is_not_accepted(
+    start_server: StartServer, database_url: str, cookie: str
+) -> None:
+    rotated = await start_server(SECRET_KEYS=OTHER_KEY, DATABASE_URL=database_url)
+
+    assert await name_of(rotated, cookie) is None
+
+
+# --- How it ends ------------------------------------------------------------------------
+
+
+async def test_logging_out_ends_the_session_and_no_other(server: AppServer, cookie: str) -> None:
+    on_another_device = (await log_in(server.url, "Ada")).cookies[COOKIE]
+
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        headers = {"Cookie": f"{COOKIE}={on_another_device}"}
+        answer = await http.post("/auth/logout", headers=headers)
+
+    assert answer.status_code == 204
+    name, *attributes = answer.headers["Set-Cookie"].split("; ")
+    assert name == f'{COOKIE}=""'
+    assert {"Max-Age=0", "Path=/", "HttpOnly"} <= set(attributes)
+    assert await name_of(server, on_another_device) is None
+    assert await name_of(server, cookie) == "Ada"
+
+
+async def test_logging_in_ends_the_session_whose_cookie_came_along(
+    server: AppServer, cookie: str
+) -> None:
+    before = await sign_in(server.url, "Hedy")
+    async with (
+        open_client(server.ws_url, before) as client,
+        httpx.AsyncClient(base_url=server.url, headers=before.headers) as http,
+    ):
+        await client.expect("welcome")
+        form = {"username": "Hedy", "password": PASSWORD}
+
+        await http.post("/auth/login", data={**form, "password": "wrong"})
+        assert (await http.get("/auth/me")).status_code == 200
+
+        answer = await http.post("/auth/login", data=form)
+        async with asyncio.timeout(PATIENCE):
+            await client.socket.wait_closed()
+        assert client.socket.close_code == 4401
+        assert (await http.get("/auth/me", headers=before.headers)).status_code == 401
+
+    assert await name_of(server, answer.cookies[COOKIE]) == "Hedy"
+    assert await name_of(server, cookie) == "Ada"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Cookie": f"{COOKIE}=x.y"}], ids=str)
+async def test_who_is_not_logged_in_can_log_out(server: AppServer, headers: dict[str, str]) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        assert (await http.post("/auth/logout", headers=headers)).status_code == 204
+
+
+async def test_a_foreign_page_cannot_log_its_visitors_out(server: AppServer, cookie: str) -> None:
+    headers = {"Cookie": f"{COOKIE}={cookie}", "Origin": "https://evil.example"}
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        assert (await http.post("/auth/logout", headers=headers)).status_code == 403
+
+    assert await name_of(server, cookie) == "Ada"
+
+
+async def test_the_cookie_stays_out_of_the_log(server: AppServer, cookie: str) -> None:
+    assert await name_of(server, cookie) == "Ada"
+
+    log = server.read_log()
+    assert "/auth/me" in log
+    assert not [part for part in cookie.split(".") if part in log]

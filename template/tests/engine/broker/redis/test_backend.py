@@ -1,0 +1,340 @@
+"""The Redis backend alone: what it does with its connections and with Redis' memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from broadcaster import Event
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+
+from app.realtime.broker import BrokerUnavailable, Publication, Record, Resubscribed
+from app.realtime.broker.redis.backend import RedisBackend, connection_pool
+from app.realtime.broker.redis.pipeline import MAX_WAITING, Pipeline
+from app.realtime.broker.redis.subscriptions import Subscriptions
+from app.realtime.protocol import Position
+from tests.support.broker.redis import RedisServer
+from tests.support.client import PATIENCE, until
+
+shared_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+
+
+@asynccontextmanager
+async def connected(url: str, history_size: int = 1000) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(url, history_size, history_seconds=3600)
+    await backend.connect()
+    try:
+        yield backend
+    finally:
+        await backend.disconnect()
+
+
+async def subscribe(backend: RedisBackend, channel: str) -> None:
+    """Subscribe, and wait until what is published is sure to be heard."""
+    await backend.subscribe(channel)
+    await backend.history(channel, last=0, after=None, seen=None)
+
+
+async def next_event(backend: RedisBackend) -> Event:
+    """What is published next."""
+    async with asyncio.timeout(PATIENCE):
+        return await backend.next_published()
+
+
+async def next_publication(backend: RedisBackend) -> Publication:
+    """What is published next, which has a position."""
+    event = await next_event(backend)
+    assert isinstance(event, Publication)
+    return event
+
+
+def record(name: str) -> Record:
+    return Record(id=name, content=name, message=f"message {name}")
+
+
+@shared_redis
+async def test_a_record_of_two_processes_is_delivered_once(broker_url: str, room: str) -> None:
+    async with connected(broker_url) as one, connected(broker_url) as other:
+        await subscribe(one, room)
+        await asyncio.gather(*(b.publish(room, record("once")) for b in (one, other, one, other)))
+        await other.publish(room, record("next"))
+        heard = [await next_publication(one) for _ in range(2)]
+        assert [event.message for event in heard] == ["message once", "message next"]
+        assert [event.position.offset for event in heard] == [1, 2]
+
+
+@shared_redis
+async def test_processes_that_publish_at_once_share_one_sequence(
+    broker_url: str, room: str
+) -> None:
+    async with connected(broker_url) as one, connected(broker_url) as other:
+        for backend in (one, other):
+            await subscribe(backend, room)
+        names = [str(number) for number in range(500)]
+        publishes = (
+            (one, other)[number % 2].publish(room, record(name))
+            for number, name in enumerate(names)
+        )
+        await asyncio.gather(*publishes)
+        heard = [[await next_publication(backend) for _ in names] for backend in (one, other)]
+        for events in heard:
+            assert [event.position.offset for event in events] == list(range(1, 501))
+        orders = [[event.message for event in events] for events in heard]
+        assert orders[0] == orders[1]
+        assert sorted(orders[0]) == sorted(f"message {name}" for name in names)
+
+
+async def test_every_publish_after_an_outage_is_taken(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as redis, connected(redis.url) as backend:
+        await until(lambda: backend.alive)
+        await asyncio.gather(*(backend.publish("room", record(f"a{n}")) for n in range(10)))
+        redis.kill()
+        await until(lambda: not backend.alive)
+        with pytest.raises(BrokerUnavailable):
+            await backend.publish("room", record("meanwhile"))
+        await redis.start()
+        await until(lambda: backend.alive)
+        await asyncio.gather(*(backend.publish("room", record(f"b{n}")) for n in range(10)))
+
+
+async def test_every_channel_is_told_that_it_was_interrupted(tmp_path: Path) -> None:
+    channels = {f"room {number}" for number in range(100)}
+    async with (
+        RedisServer(tmp_path).running() as server,
+        connected(server.url) as backend,
+        Redis.from_url(server.url) as redis,
+    ):
+        for channel in channels:
+            await subscribe(backend, channel)
+        await redis.client_kill_filter(_type="pubsub")
+        events = [await next_event(backend) for _ in channels]
+        assert all(isinstance(event, Resubscribed) for event in events)
+        assert {event.channel for event in events} == channels
+
+
+async def test_of_several_subscriptions_of_a_channel_the_last_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed: list[bool] = []
+    original = Subscriptions._confirm
+
+    async def confirm(self: Subscriptions, channel: str) -> None:
+        await original(self, channel)
+        confirmed.append(self.confirmed(channel).is_set())
+
+    async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
+        await until(lambda: backend.alive)
+        monkeypatch.setattr(Subscriptions, "_confirm", confirm)
+        server.pause()
+        await backend.subscribe("room")
+        await backend.unsubscribe("room")  # between the two, nothing is sure to be heard
+        await backend.subscribe("room")
+        server.resume()
+        await until(lambda: len(confirmed) == 2)
+    assert confirmed == [False, True]
+
+
+async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) -> None:
+    async with (
+        RedisServer(tmp_path).running() as server,
+        connected(server.url) as backend,
+        Redis.from_url(server.url) as redis,
+    ):
+        await subscribe(backend, "room")
+        await backend.publish("room", record("in the snapshot"))
+        await redis.save()
+        await backend.publish("room", record("after the snapshot"))
+        before = [await next_publication(backend) for _ in range(2)]
+        server.kill()
+        await server.start()
+        assert isinstance(await next_event(backend), Resubscribed)
+        await backend.publish("room", record("after the restart"))
+        after = await next_publication(backend)
+        assert after.position.epoch != before[0].position.epoch
+        assert [event.position.offset for event in [*before, after]] == [1, 2, 1]
+
+
+@shared_redis
+async def test_who_has_seen_more_than_redis_knows_begins_an_epoch(
+    broker_url: str, room: str
+) -> None:
+    async with connected(broker_url) as backend:
+        await subscribe(backend, room)
+        await backend.publish(room, record("known"))
+        known = (await next_publication(backend)).position
+        for seen, is_kept in ((known, True), (Position(epoch="other", offset=9), True)):
+            history = await backend.history(room, last=9, after=None, seen=seen)
+            assert (history.position == known) is is_kept
+        seen = Position(epoch=known.epoch, offset=known.offset + 1)
+        history = await backend.history(room, last=9, after=None, seen=seen)
+        assert history.position.epoch != known.epoch
+        assert history.position.offset == 0
+        assert not history.publications
+
+
+@shared_redis
+async def test_a_publish_that_knows_of_more_begins_an_epoch_too(broker_url: str, room: str) -> None:
+    async with connected(broker_url) as backend:
+        await subscribe(backend, room)
+        await backend.publish(room, record("known"))
+        known = (await next_publication(backend)).position
+        await backend.publish(room, record("next"), known)
+        assert (await next_publication(backend)).position.epoch == known.epoch
+        seen = Position(epoch=known.epoch, offset=known.offset + 9)
+        await backend.publish(room, record("known"), seen)
+        after = (await next_publication(backend)).position
+        assert after.epoch != known.epoch
+        assert after.offset == 1
+
+
+@shared_redis
+async def test_what_redis_keeps_of_a_channel_is_bounded_and_expires(
+    broker_url: str, room: str
+) -> None:
+    async with (
+        connected(broker_url, history_size=5) as backend,
+        Redis.from_url(broker_url) as redis,
+    ):
+        for number in range(20):
+            await backend.publish(room, record(str(number)))
+        keys = {key async for key in redis.scan_iter(match=f"*:{room}")}
+        assert len(keys) == 3
+        for key in keys:
+            assert await redis.ttl(key) > 0
+            match await redis.type(key):
+                case b"stream":
+                    assert await redis.xlen(key) == 5
+                case b"hash" if b":ids:" in key:
+                    assert await redis.hlen(key) == 5
+
+
+@shared_redis
+async def test_cancelling_a_publish_is_never_lost(broker_url: str, room: str) -> None:
+    async def publish_for_ever(backend: RedisBackend) -> None:
+        while True:
+            await backend.publish(room, "text")
+
+    async with connected(broker_url) as backend:
+        for number in range(180):
+            task = asyncio.create_task(publish_for_ever(backend))
+            for _ in range(number % 60):  # so that it is met in every step
+                await asyncio.sleep(0)
+            task.cancel()
+            await until(task.done)
+
+
+async def test_databases_of_one_redis_are_apart(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as server:
+        other_url = server.url.removesuffix("/0") + "/1"
+        async with connected(server.url) as one, connected(other_url) as other:
+            await subscribe(one, "room")
+            await other.publish("room", record("to the other"))
+            await one.publish("room", record("to the one"))
+            assert (await next_event(one)).message == "message to the one"
+
+
+@shared_redis
+async def test_history_waits_for_the_subscription(broker_url: str) -> None:
+    backend = RedisBackend(broker_url, 1000, 3600)  # never connects, so it never hears
+    await backend.subscribe("room")
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await backend.history("room", last=0, after=None, seen=None)
+    finally:
+        await backend.disconnect()
+
+
+class CountingPipeline(Pipeline):
+    """Notes how many commands went in each round trip."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(connection_pool(url), [], deadline=PATIENCE)
+        self.sizes: list[int] = []
+
+    async def _round_trip(
+        self, connection: AbstractConnection, commands: Sequence[bytes]
+    ) -> list[Any]:
+        self.sizes.append(len(commands))
+        return await super()._round_trip(connection, commands)
+
+
+@shared_redis
+async def test_commands_that_come_at_about_the_same_time_share_a_round_trip(
+    broker_url: str,
+) -> None:
+    pipeline = CountingPipeline(broker_url)
+    async with aclosing(pipeline._pool), pipeline.running():
+        first = pipeline.submit("ECHO", "first")
+        await asyncio.sleep(0)
+        second = pipeline.submit("ECHO", "second")
+        assert await first == b"first"
+        assert await second == b"second"
+        assert await pipeline.submit("ECHO", "third") == b"third"
+    assert pipeline.sizes == [2, 1]
+
+
+async def test_what_waits_to_be_sent_is_bounded() -> None:
+    pipeline = Pipeline(connection_pool("redis://localhost"), [], deadline=1)  # not running
+    waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
+    assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
+    assert not any(answer.done() for answer in waiting)
+
+
+async def test_scripts_that_redis_forgot_are_loaded_and_order_is_kept(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
+        await subscribe(backend, "room")
+        taken = [backend.submit("room", record("known"))]
+        backend._writes.submit("SCRIPT", "FLUSH")
+        taken += [backend.submit("room", record(name)) for name in ("again", "and again")]
+        await asyncio.gather(*taken)
+        # This time another worker loads it, before the whole batch was read.
+        backend._writes.submit("SCRIPT", "FLUSH")
+        overtaken = backend.submit("room", record("overtaken"))
+        backend._writes.submit("SCRIPT", "LOAD", backend._publish.source)
+        await backend.submit("room", record("last"))
+        with pytest.raises(BrokerUnavailable):
+            await overtaken
+        heard = [(await next_publication(backend)).message for _ in range(4)]
+        assert heard == [f"message {name}" for name in ("known", "again", "and again", "last")]
+
+
+@shared_redis
+async def test_what_nobody_waits_for_and_what_is_late_is_not_sent(broker_url: str) -> None:
+    pipeline = CountingPipeline(broker_url)
+    late = pipeline.submit("ECHO", "late")
+    pipeline._deadline = 0.1
+    given_up = pipeline.submit("ECHO", "given up")
+    too_late = pipeline.submit("ECHO", "too late")
+    given_up.cancel()
+    await asyncio.sleep(0.08)  # more than half of it has passed
+    in_time = pipeline.submit("ECHO", "in time")
+    async with aclosing(pipeline._pool), pipeline.running():
+        assert await late == b"late"
+        assert await in_time == b"in time"
+        with pytest.raises(TimeoutError):
+            await too_late
+    assert pipeline.sizes == [2]
+
+
+@shared_redis
+async def test_a_failure_not_foreseen_ends_no_pipeline(
+    broker_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(CountingPipeline):
+        async def _round_trip(
+            self, connection: AbstractConnection, commands: Sequence[bytes]
+        ) -> list[Any]:
+            if not self.sizes:
+                self.sizes.append(0)
+                raise ValueError("a flaw")
+            return await super()._round_trip(connection, commands)
+
+    pipeline = Broken(broker_url)
+    async with aclosing(pipeline._pool), pipeline.running():
+        with pytest.raises(ConnectionError):
+            await pipeline.submit("PING")
+        assert await pipeline.submit("ECHO", "hello") == b"hello"
+    assert "a flaw" in caplog.text

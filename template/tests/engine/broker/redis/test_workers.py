@@ -1,0 +1,196 @@
+"""Several processes on one Redis."""
+
+import asyncio
+import os
+import re
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from websockets.protocol import State
+
+from app import PROJECT_NAME
+from app.realtime.broker import Record
+from tests.support.auth import SETTINGS, sign_in
+from tests.support.client import open_client, until
+from tests.support.server import StartServer
+from tests.support.pair import deliver_both_ways, pair_in, start_pair, user_of
+from tests.support.server import PROJECT, AppServer, free_port, run_module
+from tests.engine.test_metrics import scrape, scrape_until
+from tests.engine.broker.redis.test_backend import connected
+
+pytestmark = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+
+POISON = "websocket_broker_poison_total"
+
+
+async def test_two_processes_exchange_messages(
+    start_server: StartServer, broker_url: str, room: str
+) -> None:
+    servers = await start_pair(start_server, broker_url)
+    async with pair_in(room, servers) as (alice, bob):
+        for number in range(20):
+            sender = (alice, bob)[number % 2]
+            await sender.publish(room, "hello", id=str(number))
+            for client in (alice, bob):
+                message = await client.expect("message")
+                assert (message["id"], message["offset"]) == (str(number), number + 1)
+
+
+async def test_two_processes_know_each_others_members(
+    start_server: StartServer, broker_url: str, room: str
+) -> None:
+    servers = await start_pair(start_server, broker_url)
+    async with pair_in(room, servers) as (alice, bob):
+        name = user_of(bob)
+        await alice.expect("presence", user=name, event="join")
+        members = (await alice.join(room))["members"]
+        assert members == sorted([user_of(alice), name])
+        await bob.send(type="leave", room=room)
+        await alice.expect("presence", user=name, event="leave")
+
+
+async def test_users_of_a_killed_process_leave(
+    start_server: StartServer, broker_url: str, room: str
+) -> None:
+    servers = await start_pair(start_server, broker_url, PING_INTERVAL=2)
+    async with pair_in(room, servers) as (alice, bob):
+        name = user_of(bob)
+        await alice.expect("presence", user=name, event="join")
+        servers[1].kill()
+        # Within twice the time of PING_INTERVAL; the test's own way takes a moment.
+        async with asyncio.timeout(2 * 2 + 1):
+            await alice.expect("presence", user=name, event="leave")
+        await alice.expect("message", id=await alice.publish(room, "hello"))
+        leaves = [frame for frame in alice.seen if frame.get("event") == "leave"]
+        assert [frame["user"] for frame in leaves] == [name]
+
+
+async def test_workers_of_one_server_exchange_messages(
+    start_server: StartServer, broker_url: str, room: str
+) -> None:
+    server = await start_server(BROKER_URL=broker_url, WEB_CONCURRENCY=2)
+    await server.wait_for_status("/readyz", 200)
+    credentials = await sign_in(server.url, "alice")
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(8):
+            client = await stack.enter_async_context(open_client(server.ws_url, credentials))
+            await client.join(room)
+            clients.append(client)
+        for sender in clients:
+            name = await sender.publish(room, "hello")
+            for client in clients:
+                await client.expect("message", id=name)
+
+
+async def test_sockets_of_a_killed_worker_are_not_counted_on(
+    start_server: StartServer, broker_url: str
+) -> None:
+    server = await start_server(BROKER_URL=broker_url, WEB_CONCURRENCY=2)
+    credentials = await sign_in(server.url, "alice")
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(open_client(server.ws_url, credentials))
+            for _ in range(8)
+        ]
+        await scrape_until(server, websocket_connections=8)
+        workers = re.findall(r"Started server process \[(\d+)\]", server.read_log())
+        os.kill(int(workers[0]), signal.SIGKILL)
+        started = "Application startup complete"
+        await until(lambda: server.read_log().count(started) == 3, patience=20)
+        left = sum(client.socket.state is State.OPEN for client in clients)
+        await scrape_until(server, websocket_connections=left)
+
+
+BREAKS_WORKERS = """
+import gc
+import sys
+
+def fail():
+    raise RuntimeError("this worker can't start")
+
+if "--multiprocessing-fork" in sys.orig_argv:
+    gc.freeze = fail  # which the lifespan calls
+"""
+
+
+def test_workers_that_cannot_start_end_the_server_with_an_error(
+    broker_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BREAKS_WORKERS)
+    settings = {
+        "BROKER_URL": broker_url,
+        "WEB_CONCURRENCY": "2",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)]),
+    }
+    ended = run_module(tmp_path, "app", PORT=str(free_port()), **SETTINGS, **settings)
+    assert ended.returncode != 0
+    assert "this worker can't start" in ended.stderr
+
+
+async def test_many_publish_at_once(start_server: StartServer, broker_url: str, room: str) -> None:
+    server = await start_server(BROKER_URL=broker_url, MAX_CONNECTIONS_PER_USER=0)
+    credentials = await sign_in(server.url, "alice")
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(150):
+            client = await stack.enter_async_context(open_client(server.ws_url, credentials))
+            await client.join(room)
+            clients.append(client)
+        await asyncio.gather(*(client.publish(room, "hello") for client in clients))
+        for client in clients:
+            messages = await client.messages(len(clients))
+            assert [message["offset"] for message in messages] == list(range(1, 151))
+
+
+@pytest.mark.parametrize(
+    "poison", [b"", b"\xff", b"{", b"  {}", b"epoch 1", b"epoch one {}"], ids=repr
+)
+async def test_what_is_no_publication_is_counted_and_skipped(
+    server: AppServer, broker_url: str, room: str, poison: bytes
+) -> None:
+    async with pair_in(room, [server, server]) as clients, Redis.from_url(broker_url) as redis:
+        before = (await scrape(server))[POISON]
+        assert await redis.publish(f"{PROJECT_NAME}:0:room:{room}", poison) == 1
+        await deliver_both_ways(room, clients)
+        assert (await scrape(server))[POISON] == before + 1
+
+
+@pytest.mark.parametrize("poison", ["", "{", "{}", "\ud7ff"], ids=ascii)
+async def test_what_is_no_message_is_counted_and_skipped(
+    server: AppServer, broker_url: str, room: str, poison: str
+) -> None:
+    async with pair_in(room, [server, server]) as clients, connected(broker_url) as elsewhere:
+        before = (await scrape(server))[POISON]
+        await elsewhere.publish(f"room:{room}", Record("poison", "", poison))
+        await deliver_both_ways(room, clients)
+        assert (await scrape(server))[POISON] == before + 1
+        # It has its place in the sequence.
+        joined = await clients[0].join(room)
+        assert joined["offset"] == 3
+        assert (await clients[0].expect("message"))["offset"] == 2
+
+
+async def test_a_message_that_nobody_published_is_counted_and_skipped(
+    server: AppServer, broker_url: str, room: str
+) -> None:
+    async with pair_in(room, [server, server]) as clients, Redis.from_url(broker_url) as redis:
+        before = (await scrape(server))[POISON]
+        await redis.publish(f"{PROJECT_NAME}:0:room:{room}", b"epoch 7 {")
+        await deliver_both_ways(room, clients)
+        assert (await scrape(server))[POISON] == before + 1
+
+
+@pytest.mark.parametrize("poison", [b"  {", b"  {}", b"\xff"], ids=repr)
+async def test_what_is_no_announcement_is_counted_and_skipped(
+    server: AppServer, broker_url: str, room: str, poison: bytes
+) -> None:
+    async with pair_in(room, [server, server]) as (alice, bob), Redis.from_url(broker_url) as redis:
+        before = (await scrape(server))[POISON]
+        await redis.publish(f"{PROJECT_NAME}:0:presence", poison)
+        await scrape_until(server, **{POISON: before + 1})
+        await bob.send(type="leave", room=room)
+        await alice.expect("presence", user=user_of(bob), event="leave")

@@ -1,0 +1,115 @@
+"""What browsers are told about every answer."""
+
+import httpx
+import pytest
+from fastapi import FastAPI, Response
+
+from app.main import create_app
+from app.realtime.server.headers import DATA_POLICY, DOCS_POLICY, HEADERS
+from app.settings import Settings
+from tests.support.auth import SETTINGS
+from tests.support.server import StartServer
+from tests.support.server import AppServer
+
+
+def make_app(**settings: str) -> FastAPI:
+    """An application that is not served, with a route that fails."""
+    needed = {name.lower(): value for name, value in SETTINGS.items()}
+    app = create_app(Settings.model_validate({**needed, **settings}))
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise LookupError("what only developers should see")
+
+    return app
+
+
+async def get(app: FastAPI, path: str, base_url: str = "http://chat.example") -> httpx.Response:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=base_url) as http:
+        return await http.get(path)
+
+
+def assert_headers(answer: httpx.Response, policy: str = DATA_POLICY) -> None:
+    for name, value in {**HEADERS, "Content-Security-Policy": policy}.items():
+        assert answer.headers.get_list(name) == [value], (answer.url, name)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/nothing", 404),
+        ("GET", "/ws", 404),
+        ("POST", "/healthz", 405),
+    ],
+)
+async def test_every_answer_has_them(
+    server: AppServer, method: str, path: str, status: int
+) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.request(method, path)
+    assert answer.status_code == status
+    assert_headers(answer)
+
+
+async def test_an_answer_to_an_error_has_them() -> None:
+    answer = await get(make_app(), "/fails")
+    assert answer.status_code == 500
+    assert_headers(answer)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+async def test_the_documentation_may_load_what_it_needs_and_be_in_no_frame(
+    server: AppServer, path: str
+) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.get(path)
+    assert answer.status_code == 200
+    assert_headers(answer, DOCS_POLICY)
+    for source in ("https://cdn.jsdelivr.net", "'unsafe-inline'"):
+        assert source in DOCS_POLICY
+
+
+async def test_an_answer_keeps_what_it_says_itself() -> None:
+    app = make_app()
+
+    @app.get("/framed")
+    async def framed(response: Response) -> None:
+        response.headers["X-Frame-Options"] = "SAMEORIGIN"
+
+    assert (await get(app, "/framed")).headers.get_list("X-Frame-Options") == ["SAMEORIGIN"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "scheme", "expected"),
+    [
+        ("production", "https", "max-age=31536000"),
+        ("production", "http", None),
+        ("development", "https", None),
+        ("development", "http", None),
+    ],
+)
+async def test_https_is_asked_for_in_production_and_over_https_only(
+    environment: str, scheme: str, expected: str | None
+) -> None:
+    answer = await get(make_app(environment=environment), "/healthz", f"{scheme}://chat.example")
+    assert answer.headers.get("Strict-Transport-Security") == expected
+
+
+async def test_https_that_a_listed_proxy_ends_is_https(start_server: StartServer) -> None:
+    server = await start_server(ENVIRONMENT="production")
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        plain = await http.get("/healthz")
+        proxied = await http.get("/healthz", headers={"X-Forwarded-Proto": "https"})
+    assert "Strict-Transport-Security" not in plain.headers
+    assert proxied.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+async def test_a_traceback_is_shown_with_debug_only() -> None:
+    for debug, is_shown in (("true", True), ("false", False)):
+        answer = await get(make_app(debug=debug), "/fails")
+        assert answer.status_code == 500
+        assert ("what only developers should see" in answer.text) is is_shown

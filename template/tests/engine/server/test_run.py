@@ -1,0 +1,146 @@
+"""How the server starts, tells how it is, and ends."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import Request
+
+from app.main import MAX_BODY_BYTES, create_app
+from app.settings import Settings
+from tests.support.auth import SETTINGS, sign_in
+from tests.support.client import PATIENCE, open_client
+from tests.support.server import StartServer
+from tests.support.server import PROJECT, AppServer, free_port, run_module
+
+REFUSING = """
+from contextlib import asynccontextmanager
+from fastapi import APIRouter
+from app.main import app
+
+@asynccontextmanager
+async def lifespan(_):
+    raise SystemExit("the sentence")
+    yield
+
+app.include_router(APIRouter(lifespan=lifespan))
+"""
+
+
+async def test_healthy_and_ready(server: AppServer) -> None:
+    await server.wait_for_status("/healthz", 200)
+    await server.wait_for_status("/readyz", 200)
+
+
+async def test_it_imports_all_that_it_needs(folder: Path) -> None:
+    # Other tests fork theirs from a process in which much is imported already.
+    server = AppServer(folder, {})
+    server.is_forked = False
+    async with server.running():
+        await server.wait_for_status("/readyz", 200)
+
+
+async def test_termination_closes_sockets_with_1012_and_ends(start_server: StartServer) -> None:
+    server = await start_server()
+    credentials = await sign_in(server.url, "alice")
+    async with (
+        open_client(server.ws_url, credentials) as client,
+        open_client(server.ws_url, credentials, "/ws/echo") as echo,
+    ):
+        await client.join("lobby")
+        await server.stop()
+        for socket in (client.socket, echo.socket):
+            await socket.wait_closed()
+            assert socket.close_code == 1012
+    log = server.read_log()
+    assert "Application shutdown complete" in log
+    assert "Traceback" not in log
+    assert "destroyed" not in log
+
+
+async def test_port_in_use_is_said(server: AppServer, start_server: StartServer) -> None:
+    with pytest.raises(AssertionError, match="Address already in use"):
+        await start_server(PORT=server.port)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [(b"X: " + b"x" * 9000 + b"\r\n", b"431"), (b"X: " + b"x" * 100_000, b"400")],
+    ids=["a long header", "one without end"],
+)
+async def test_a_handshake_that_cannot_be_read_is_ended(
+    server: AppServer, headers: bytes, status: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+    writer.write(headers + b"\r\n")
+    answer = b""
+    # What the server did not read of the request resets the connection.
+    with suppress(ConnectionError):
+        async with asyncio.timeout(PATIENCE):
+            while piece := await reader.read(4096):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 " + status) or (not answer and len(headers) > 65536)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+async def test_a_body_that_is_too_large_is_refused(is_announced: bool) -> None:
+    settings = {name.lower(): value for name, value in SETTINGS.items()}
+    app = create_app(Settings.model_validate(settings))
+    received = []
+
+    @app.post("/upload")
+    async def upload(request: Request) -> None:
+        received.append(await request.body())
+
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size // 1024):
+            yield b"x" * 1024
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        for size, status in ((MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1024, 413)):
+            content = b"x" * size if is_announced else pieces(size)
+            assert (await http.post("/upload", content=content)).status_code == status
+    assert [len(body) for body in received] == [MAX_BODY_BYTES]
+
+
+async def test_a_lifespan_ends_the_start_with_a_sentence_alone(tmp_path: Path) -> None:
+    (tmp_path / "refusing.py").write_text(REFUSING)
+    ended = run_module(tmp_path, "uvicorn", "refusing:app", "--port", "0", **SETTINGS)
+    assert ended.returncode == 3
+    assert "the sentence" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_fastapi_dev_serves() -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fastapi", "dev", "--port", str(port)),
+        cwd=PROJECT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(20), httpx.AsyncClient() as http:
+            while True:
+                try:
+                    answer = await http.get(f"http://127.0.0.1:{port}/readyz")
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+                else:
+                    break
+        assert answer.json() == {"status": "ready"}
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        await process.wait()

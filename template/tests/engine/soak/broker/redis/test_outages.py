@@ -1,0 +1,218 @@
+"""Redis is killed, paused and cut off under load from two processes: nothing is lost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from app import PROJECT_NAME
+from tests.support.auth import sign_in
+from tests.support.broker.redis import RedisServer
+from tests.support.client import PATIENCE, open_client
+from tests.engine.soak.conftest import Measured, StartSoakServer
+from tests.engine.soak.light import open_light
+from tests.engine.soak.member import CHANCE, Member, publishing, settle, verify_room
+from tests.engine.soak.server import SoakServer
+
+pytestmark = pytest.mark.soak
+
+ROOMS = [f"room-{number}" for number in range(5)]
+MEMBERS = 3
+"""Of each room, on each server."""
+PAUSE = 0.05
+"""Seconds between two messages of a member, on average."""
+
+KILLS = 3
+PAUSES = 2
+CUTS = 30
+OUTAGE = 10.0
+"""Seconds that a killed Redis stays away."""
+SILENCE = 20.0
+"""Seconds that a paused Redis stays silent."""
+
+REMEMBERED = 500
+"""Messages that the history of a room holds at least."""
+
+REFUSED_WITHIN = 1.0
+NOT_READY_WITHIN = 15.0
+RECOVERED_WITHIN = 5.0
+
+
+class Load:
+    """Two servers on one Redis, and members of each room on both."""
+
+    def __init__(self, redis: RedisServer, servers: list[SoakServer]) -> None:
+        self.redis = redis
+        self.servers = servers
+        self.members: list[Member] = []
+
+    async def connect(self) -> None:
+        for server in self.servers:
+            credentials = await sign_in(server.url, "alice")
+            for room in ROOMS * MEMBERS:
+                member = await open_light(server.port, credentials, Member(room))
+                self.members.append(member)
+                await member.join()
+
+    def disconnect(self) -> None:
+        for member in self.members:
+            member.abort()
+
+    async def wait_for_readiness(self, status: int, patience: float) -> float:
+        """Wait until every server answers with this status; the seconds that it took."""
+        started = time.monotonic()
+        waiting = (server.wait_for_status("/readyz", status, patience) for server in self.servers)
+        await asyncio.gather(*waiting)
+        return time.monotonic() - started
+
+    async def wait_for_subscriptions(self, patience: float) -> float:
+        """Wait until every server is subscribed to each room; the seconds that it took."""
+        started = time.monotonic()
+        channels = [f"{PROJECT_NAME}:0:room:{room}" for room in ROOMS]
+        subscribed: list[tuple[bytes | str, int]] = []
+        try:
+            async with asyncio.timeout(patience), Redis.from_url(self.redis.url) as redis:
+                while {count for _, count in subscribed} != {len(self.servers)}:
+                    await asyncio.sleep(0.05)
+                    subscribed = await redis.pubsub_numsub(*channels)
+        except TimeoutError:
+            raise AssertionError(f"subscribed after {patience} s: {subscribed}") from None
+        return time.monotonic() - started
+
+    def members_of(self, room: str) -> list[Member]:
+        return [member for member in self.members if member.room == room]
+
+    async def verify_history(self) -> None:
+        """Whoever asks for the last messages gets the same, from each server."""
+        for server in self.servers:
+            async with open_client(server.ws_url, await sign_in(server.url, "alice")) as client:
+                for room in ROOMS:
+                    member = self.members_of(room)[0]
+                    since = max(0, len(member.heard) - REMEMBERED)
+                    joined = await client.join(room, {"epoch": member.epoch, "offset": since})
+                    assert joined["recovered"], f"{room} was not recovered: {joined}"
+                    messages = await client.messages(len(member.heard) - since)
+                    history = [(message["offset"], message["id"]) for message in messages]
+                    assert history == member.heard[since:], f"{room}: another history"
+
+    def verify(self, measured: Measured) -> None:
+        """No process ended, no socket closed, and each heard the same, once and in order."""
+        assert all(server.is_running for server in self.servers), "a worker exited"
+        for room in ROOMS:
+            verify_room(room, self.members_of(room))
+        acknowledged = sum(len(member.acknowledged) for member in self.members)
+        refused = sum(len(member.refused_after) for member in self.members)
+        measured("messages acknowledged, refusals", f"{acknowledged}, {refused}")
+        measured("deliveries", sum(len(member.heard) for member in self.members))
+
+    def verify_times(
+        self,
+        measured: Measured,
+        not_ready: list[float],
+        ready: list[float],
+        subscribed: list[float],
+    ) -> None:
+        """The outages were noticed and told in time, and outlived."""
+        refused = max(s for member in self.members for s in member.refused_after)
+        measured("seconds until not ready", seconds(not_ready))
+        measured("seconds until ready again", seconds(ready))
+        measured("seconds until subscribed again", seconds(subscribed))
+        measured("seconds of the slowest refusal", refused)
+        assert max(not_ready) <= NOT_READY_WITHIN, f"noticed after {seconds(not_ready)} s"
+        assert max(ready) <= RECOVERED_WITHIN, f"ready again after {seconds(ready)} s"
+        assert max(subscribed) <= RECOVERED_WITHIN, f"subscribed after {seconds(subscribed)} s"
+        assert refused <= REFUSED_WITHIN, f"a publisher was told after {refused:.3f} s"
+
+
+def seconds(times: list[float]) -> str:
+    return ", ".join(f"{time:.2f}" for time in times)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> RedisServer:
+    """A Redis that has written what it answers."""
+    return RedisServer(tmp_path, appendonly="yes", appendfsync="always")
+
+
+@asynccontextmanager
+async def loaded(
+    redis: RedisServer, start_server: StartSoakServer, measured: Measured
+) -> AsyncIterator[Load]:
+    """Members that publish during the block; nothing of what they say may be lost."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(redis.running())
+        starts = (start_server(BROKER_URL=redis.url, PING_INTERVAL=5) for _ in range(2))
+        load = Load(redis, list(await asyncio.gather(*starts)))
+        stack.callback(load.disconnect)
+        await load.wait_for_readiness(200, PATIENCE)
+        await load.connect()
+        async with asyncio.timeout(300):
+            async with publishing(load.members, PAUSE):
+                yield load
+            await settle(load.members)
+            load.verify(measured)
+            await load.verify_history()
+
+
+async def test_killed_redis_loses_nothing(
+    start_server: StartSoakServer, redis: RedisServer, measured: Measured
+) -> None:
+    clock = asyncio.get_running_loop().time
+    not_ready, ready, subscribed = [], [], []
+    async with loaded(redis, start_server, measured) as load:
+        for _ in range(KILLS):
+            await asyncio.sleep(CHANCE.uniform(1, 4))
+            redis.kill()
+            gone_at = clock()
+            not_ready.append(await load.wait_for_readiness(503, 2 * NOT_READY_WITHIN))
+            await asyncio.sleep(gone_at + OUTAGE - clock())
+            await redis.start()
+            back = await asyncio.gather(
+                load.wait_for_readiness(200, 4 * RECOVERED_WITHIN),
+                load.wait_for_subscriptions(4 * RECOVERED_WITHIN),
+            )
+            ready.append(back[0])
+            subscribed.append(back[1])
+        await asyncio.sleep(2)
+    load.verify_times(measured, not_ready, ready, subscribed)
+
+
+async def test_silent_redis_loses_nothing(
+    start_server: StartSoakServer, redis: RedisServer, measured: Measured
+) -> None:
+    clock = asyncio.get_running_loop().time
+    not_ready, ready, subscribed = [], [], []
+    async with loaded(redis, start_server, measured) as load:
+        for _ in range(PAUSES):
+            await asyncio.sleep(CHANCE.uniform(1, 4))
+            redis.pause()
+            silent_at = clock()
+            not_ready.append(await load.wait_for_readiness(503, SILENCE))
+            await asyncio.sleep(silent_at + SILENCE - clock())
+            redis.resume()
+            back = await asyncio.gather(
+                load.wait_for_readiness(200, 4 * RECOVERED_WITHIN),
+                load.wait_for_subscriptions(4 * RECOVERED_WITHIN),
+            )
+            ready.append(back[0])
+            subscribed.append(back[1])
+        await asyncio.sleep(2)
+    load.verify_times(measured, not_ready, ready, subscribed)
+
+
+@pytest.mark.parametrize("kind", ["pubsub", "normal"])
+async def test_cut_connections_lose_nothing(
+    start_server: StartSoakServer, redis: RedisServer, measured: Measured, kind: str
+) -> None:
+    cut = 0
+    async with loaded(redis, start_server, measured), Redis.from_url(redis.url) as client:
+        for _ in range(CUTS):
+            await asyncio.sleep(CHANCE.uniform(0.1, 1))
+            cut += await client.client_kill_filter(_type=kind)
+        await asyncio.sleep(2)
+    measured("connections cut", cut)
+    assert cut >= CUTS, f"only {cut} connections were there to be cut in {CUTS} times"

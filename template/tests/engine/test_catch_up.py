@@ -1,0 +1,176 @@
+"""Gaps that a worker finds by itself: they are filled from history, or they are told."""
+
+import asyncio
+from typing import Literal
+
+import pytest
+
+from app.realtime.broker import BrokerUnavailable, History, Resubscribed
+from app.realtime.broker.memory import Channel
+from app.realtime.manager import CATCH_UP_AT_ONCE, RECENT, ConnectionManager
+from app.realtime.protocol import Join, Position, Publish
+from app.settings import Settings
+from tests.support.client import until
+from tests.engine.test_manager import DeafBroker, FakeSocket, connection
+
+HISTORY_SIZE = 200
+
+
+class Forgetful(DeafBroker):
+    """Reads no history while it is told not to, and notes what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("memory://", HISTORY_SIZE, 3600)
+        self.refuses = False
+        self.takes_seconds = 0.0
+        self.asked: list[int | None] = []
+        self.at_once = self.most_at_once = 0
+
+    async def history(
+        self, channel: str, *, last: int, after: int | None, seen: Position | None
+    ) -> History:
+        self.asked.append(after)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.takes_seconds)
+        self.at_once -= 1
+        if self.refuses:
+            raise BrokerUnavailable("history is not to be had")
+        return await super().history(channel, last=last, after=after, seen=seen)
+
+    def interrupt(self, room: str) -> None:
+        """Say that something may have gone unheard."""
+        self._published.put_nowait(Resubscribed(f"room:{room}"))
+
+
+def publish(number: int) -> Publish:
+    return Publish(type="publish", room="room", id=str(number), text="hello")
+
+
+async def nothing(_: object) -> None:
+    """Nothing comes in."""
+
+
+@pytest.mark.parametrize("history", ["there", "refused"])
+@pytest.mark.parametrize("noticed", ["by the next message", "after an outage"])
+async def test_a_gap_is_filled_or_told(
+    monkeypatch: pytest.MonkeyPatch,
+    noticed: Literal["by the next message", "after an outage"],
+    history: Literal["there", "refused"],
+) -> None:
+    monkeypatch.setattr("app.realtime.manager.CATCH_UP_DEADLINE", 0.2)
+    broker = Forgetful()
+    manager = ConnectionManager(broker, Settings())
+    socket, alice = FakeSocket(), connection("alice")
+
+    def heard() -> list[tuple[str, int]]:
+        kinds = ("message", "resync")
+        return [(one["type"], one["offset"]) for one in socket.sent if one["type"] in kinds]
+
+    async with manager.running(), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(alice.serve(socket.receive, socket.send, nothing))
+        await manager.join(alice, Join(type="join", room="room"))
+        broker.is_deaf = True
+        for number in range(1, 6):
+            await manager.publish(alice, publish(number))
+        await until(broker._published.empty)
+        broker.is_deaf, broker.refuses = False, history == "refused"
+        if noticed == "after an outage":
+            broker.interrupt("room")
+        else:
+            await manager.publish(alice, publish(6))
+        missed = [("message", number) for number in range(1, 6)]
+        if history == "there":
+            await until(lambda: heard()[:5] == missed)
+        else:
+            # From before the next message, or from where the members are: they ask again.
+            told = ("resync", 0 if noticed == "after an outage" else 5)
+            await until(lambda: heard()[:1] == [told])
+        if noticed == "by the next message":
+            await until(lambda: heard()[-1:] == [("message", 6)])
+        serving.cancel()
+
+
+async def test_many_rooms_do_not_all_ask_at_once() -> None:
+    broker = Forgetful()
+    manager = ConnectionManager(broker, Settings(max_rooms_per_connection=0))
+    alice = connection("alice")
+    names = [f"room-{number}" for number in range(5 * CATCH_UP_AT_ONCE)]
+    async with manager.running():
+        for name in names:
+            await manager.join(alice, Join(type="join", room=name))
+        broker.asked.clear()
+        broker.most_at_once = 0
+        for name in names:
+            broker.interrupt(name)
+        await until(lambda: len(broker.asked) == len(names))
+        assert 1 < broker.most_at_once <= CATCH_UP_AT_ONCE
+        await manager.disconnect(alice)
+
+
+@pytest.mark.parametrize("room_is_open", [True, False])
+async def test_history_is_not_read_for_what_it_cannot_answer(*, room_is_open: bool) -> None:
+    broker = Forgetful()
+    manager = ConnectionManager(broker, Settings())
+    alice, bob = connection("alice"), connection("bob")
+    async with manager.running():
+        await manager.join(alice, Join(type="join", room="room"))
+        for number in range(1, 1001):
+            await manager.publish(alice, publish(number))
+        await until(lambda: manager._rooms["room"].position.offset == 1000)
+        epoch = manager._rooms["room"].position.epoch
+        if not room_is_open:
+            await manager.leave(alice, "room")
+        for since, least in [
+            (Position(epoch="another", offset=900), 1000 - RECENT),
+            (Position(epoch=epoch, offset=0), 1000 - RECENT),
+            (Position(epoch=epoch, offset=1000 - HISTORY_SIZE), 1000 - HISTORY_SIZE),
+        ]:
+            broker.asked.clear()
+            await manager.join(bob, Join(type="join", room="room", since=since))
+            asked = [after for after in broker.asked if after is not None]
+            assert min([1000, *asked]) >= least
+            await manager.leave(bob, "room")
+        await manager.disconnect(alice)
+
+
+async def test_what_is_asked_for_is_found_in_an_epoch_that_the_worker_did_not_know() -> None:
+    broker = Forgetful()
+    manager = ConnectionManager(broker, Settings())
+    socket, alice, bob = FakeSocket(), connection("alice"), connection("bob")
+    async with manager.running(), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(bob.serve(socket.receive, socket.send, nothing))
+        await manager.join(alice, Join(type="join", room="room"))
+        for number in range(50):
+            await manager.publish(alice, publish(number))
+        await until(lambda: manager._rooms["room"].position.offset == 50)
+        broker.is_deaf = True
+        broker._channels["room:room"] = Channel(Position(epoch="new", offset=0))
+        for number in range(1, 101):
+            await manager.publish(alice, publish(number))
+        since = Position(epoch="new", offset=10)
+        await manager.join(bob, Join(type="join", room="room", since=since))
+        await until(lambda: len(socket.sent) > 90)
+        serving.cancel()
+        await manager.disconnect(alice)
+    joined, *messages = socket.sent
+    assert (joined["epoch"], joined["offset"], joined["recovered"]) == ("new", 100, True)
+    assert [message["offset"] for message in messages] == list(range(11, 101))
+
+
+async def test_who_waits_is_let_in_though_the_one_who_asked_is_gone() -> None:
+    broker = Forgetful()
+    broker.takes_seconds = 0.1
+    manager = ConnectionManager(broker, Settings())
+    alice, bob = connection("alice"), connection("bob")
+    async with manager.running():
+        asking = [
+            asyncio.create_task(manager.join(one, Join(type="join", room="room")))
+            for one in (alice, bob)
+        ]
+        await until(lambda: bool(broker.at_once))
+        asking[0].cancel()
+        await asyncio.wait(asking)
+        assert list(bob.rooms) == ["room"]
+        assert not alice.rooms
+        await manager.disconnect(bob)

@@ -1,0 +1,38 @@
+"""Accounts for the tests: everybody has the same password."""
+
+import secrets
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.support.quick_start import preload
+
+PASSWORD = "correct horse battery staple"
+# Made anew for each run: production refuses keys that stand where others read them.
+SECRET_KEY = secrets.token_urlsafe(32)
+OTHER_KEY = secrets.token_urlsafe(32)
+SETTINGS = {"SECRET_KEYS": SECRET_KEY}
+"""What every server needs for them."""
+
+preload("sqlalchemy.ext.asyncio", "tests.support.auth.accounts.quick_hashes")
+
+
+async def log_in(base_url: str, name: str) -> httpx.Response:
+    """The answer to a login, after a registration if this name is new."""
+    form = {"username": name, "password": PASSWORD}
+    async with httpx.AsyncClient(base_url=base_url) as http:
+        registered = await http.post("/auth/register", data=form)
+        assert registered.status_code in {201, 409}, registered.text
+        answer = await http.post("/auth/login", data=form)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def handshake(url: str, headers: dict[str, str] | None = None) -> int:
+    """The HTTP status that a handshake gets; 101 is success."""
+    try:
+        async with connect(url, additional_headers=headers):
+            return 101
+    except InvalidStatus as refusal:
+        return refusal.response.status_code

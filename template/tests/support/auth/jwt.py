@@ -1,0 +1,14 @@
+"""Log in with a bearer token."""
+
+from tests.support.auth.accounts import log_in
+from tests.support.auth.tokens import Tokens
+
+
+async def sign_in(base_url: str, name: str) -> Tokens:
+    """What a client sends after a login."""
+    answer = (await log_in(base_url, name)).json()
+    return Tokens(
+        headers={"Authorization": f"Bearer {answer['access_token']}"},
+        access_token=answer["access_token"],
+        refresh_token=answer["refresh_token"],
+    )
