@@ -1,4 +1,4 @@
-"""A generated project, served by `python -m app`."""
+"""A generated project that `python -m app` serves."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ SECRET_KEY = "a key for tests that outlives a restart"  # noqa: S105
 
 
 class AppServer:
-    """A server of a project, on a port that it keeps over restarts."""
+    """A server of a project. It keeps its port over restarts."""
 
     def __init__(self, project: Path) -> None:
         with socket.socket() as free:
@@ -30,7 +30,7 @@ class AppServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and wait until the page is there."""
+        """Start, and wait until the page is served."""
         settings = {"PORT": str(self.port), "SECRET_KEYS": SECRET_KEY}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app"],
@@ -50,7 +50,7 @@ class AppServer:
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """End as a deploy would."""
+        """Stop as a deploy would stop it."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(PATIENCE)

@@ -1,4 +1,6 @@
-"""A browser tab with the chat page, driven as a person would."""
+"""A browser tab with the chat page, used as a person would use it."""
+
+import re
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
@@ -9,10 +11,10 @@ MISSED = "The connection was interrupted. Messages may be missing here."
 
 
 class Tab:
-    """A tab, and what went wrong in it: errors, refusals of the security policy, dialogs.
+    """A tab, and its problems: errors, violations of the security policy, dialogs.
 
-    `patience` is how long anything that is expected may take, in seconds. A page that
-    lost its server backs off, so a state of the connection takes longer than the rest.
+    `patience` is how long anything that is expected may take, in seconds. A page that lost
+    its server backs off, so a change of the connection's state may take twice as long.
     """
 
     def __init__(
@@ -28,12 +30,15 @@ class Tab:
         self.page.goto(f"{url}#{room}")
 
     def _note(self, message: ConsoleMessage) -> None:
-        # Chromium logs every answer of 401, and the page asks whether somebody is logged in.
+        # Chromium logs every 401, which is how the page learns that nobody is logged in.
         if message.type in {"error", "warning"} and "401 (Unauthorized)" not in message.text:
             self.problems.append(message.text)
 
     def enter(self, name: str) -> str:
-        """Register where there are accounts, and wait for the connection. The name shown."""
+        """Register where there are accounts, and wait for the connection.
+
+        Returns the name that the page shows.
+        """
         page = self.page
         page.locator("#account:not([hidden]), #chat:not([hidden])").first.wait_for()
         if page.locator("#account").is_visible():
@@ -44,7 +49,7 @@ class Tab:
         return page.locator("#user").inner_text()
 
     def fill_in(self, name: str, password: str = PASSWORD) -> None:
-        """Fill in the form of accounts, and send it."""
+        """Fill in the login form, and submit it."""
         self.page.locator("#username").fill(name)
         self.page.locator("#password").fill(password)
         self.page.locator("#account-submit").click()
@@ -54,13 +59,13 @@ class Tab:
         self.page.locator("#text").press("Enter")
 
     def wake(self, event: str = "online") -> None:
-        """Tell the page what the browser would: that the network is back, say."""
+        """Send the page an event as the browser would, for example that it is online."""
         self.page.evaluate(
             "name => document.dispatchEvent(new Event(name, { bubbles: true }))", event
         )
 
     def stop_clock(self) -> None:
-        """From here on no timer of the page ends by itself. Its context has a clock installed."""
+        """Stop the timers of the page. Its context must have a clock installed."""
         self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + 1)
 
     def expect_connection(self, state: str) -> None:
@@ -78,29 +83,35 @@ class Tab:
         expect(self.page.locator("#account-reason")).to_have_text(words, timeout=self._patience)
 
     def expect_problem(self, words: str) -> None:
-        """The form of accounts says why not."""
+        """The login form says what is wrong."""
         error = self.page.locator("#account-error")
         expect(error).to_have_text(words, timeout=self._patience)
 
     def expect_messages(self, *texts: str) -> None:
-        """These messages are there, acknowledged, in this order, and no others."""
+        """Exactly these messages are acknowledged, in this order."""
         expect(self.messages.locator(".text")).to_have_text(list(texts), timeout=self._patience)
 
     def expect_log(self, *texts: str) -> None:
-        """These messages and notices are there, in this order, and nothing else."""
+        """Exactly these messages and notices are there, in this order."""
         entries = self.page.locator("#messages").locator(".text, .notice")
         expect(entries).to_have_text(list(texts), timeout=self._patience)
 
     def expect_state(self, text: str, state: str) -> None:
-        """This message is there once, and is pending, sent or failed."""
+        """This message is there once. The state is pending, sent or failed."""
         message = self.page.locator("#messages .message").filter(has_text=text)
         expect(message).to_have_attribute("data-state", state, timeout=self._patience)
 
     def expect_members(self, *names: str) -> None:
+        """Exactly these users are in the room, each once."""
         members = self.page.locator("#members li")
         expect(members).to_have_count(len(names), timeout=self._patience)
         for name in names:
-            expect(self.page.locator(f'#members li[data-user="{name}"]')).to_be_visible()
+            text = re.compile(rf"^{re.escape(name)}( \(you\))?$")
+            expect(members.filter(has_text=text)).to_have_count(1)
+
+    def expect_typing(self, words: str) -> None:
+        """What the page says about who is typing."""
+        expect(self.page.locator("#typing")).to_have_text(words, timeout=self._patience)
 
     @property
     def messages(self) -> Locator:

@@ -1,4 +1,4 @@
-"""Two tabs of a real browser talk through a real server, whatever the style of auth."""
+"""Two tabs of a real browser and a real server, with each style of authentication."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """A server where everybody is welcome."""
+    """A server without accounts."""
     yield from serving_auth("none", tmp_path_factory)
 
 
@@ -48,7 +48,7 @@ def two_people(
     server: AppServer,
     fault: tuple[str, str, str] | None = None,
 ) -> Iterator[list[Tab]]:
-    """A tab each, in a room of their own, and in browsers that share nothing."""
+    """A tab for each, in a room of their own, in browsers that share nothing."""
     room, patience = token_hex(4), 15 if fault is None else 1.5
     with browser.new_context() as one, browser.new_context() as other:
         if fault is not None:
@@ -58,7 +58,7 @@ def two_people(
 
 
 def enter(*tabs: Tab) -> list[str]:
-    """All enter, each under a name that nobody else has. The names shown."""
+    """All enter, each under a unique name. Returns the names that the page shows."""
     return [tab.enter(f"{name}-{tab.room}") for name, tab in zip(("ada", "bob"), tabs, strict=True)]
 
 
@@ -97,7 +97,7 @@ def outlive_a_restart(ada: Tab, bob: Tab, server: AppServer) -> None:
         tab.expect_connection("open")
     ada.expect_state("written meanwhile", "sent")
     bob.send("and now")
-    # The memory of the server is gone, so nobody knows what else was said.
+    # The history of the server is gone, so messages may be missing.
     for tab in (ada, bob):
         tab.expect_log("before", MISSED, "written meanwhile", "and now")
 
@@ -111,7 +111,7 @@ def test_two_people_exchange_messages_and_find_them_again(
         ada.page.reload()
         ada.expect_messages("Good morning, Bob", "Good morning, Ada")
         expect(ada.notices).to_have_count(0)
-        # A guest is somebody else every time.
+        # After a reload, a guest is another user.
         is_same = ada.page.locator("#user").inner_text() == name
         own = ada.messages.and_(ada.page.locator(".own")).locator(".text")
         expect(own).to_have_text(["Good morning, Bob"] if is_same else [])
@@ -122,7 +122,7 @@ def test_two_tabs_of_one_person_exchange_messages(browser: Browser, server: AppS
     with browser.new_context() as context:
         first = Tab(context, server.url, room)
         names = {first.enter(f"ada-{room}")}
-        # Where the browser keeps who is logged in, the second tab asks for nobody.
+        # With accounts, the second tab finds the session of the first one.
         second = Tab(context, server.url, room)
         names.add(second.enter(f"bob-{room}"))
         first.expect_members(*names)
@@ -138,12 +138,25 @@ def test_markup_in_a_message_is_shown_as_text(browser: Browser, server: AppServe
         exchange_markup(ada, bob)
 
 
-def test_the_page_connects_again_after_a_restart(browser: Browser, guests: AppServer) -> None:
+def test_a_tab_shows_who_is_typing_in_another(browser: Browser, guests: AppServer) -> None:
+    with two_people(browser, guests) as (ada, bob):
+        name = enter(ada, bob)[1]
+        bob.page.locator("#text").press_sequentially("Good morning")
+        ada.expect_typing(f"{name} is typing…")
+        bob.page.locator("#text").press("Enter")
+        ada.expect_messages("Good morning")
+        ada.expect_typing("")
+        bob.expect_typing("")
+        for tab in (ada, bob):
+            assert not tab.problems
+
+
+def test_the_page_reconnects_after_a_restart(browser: Browser, guests: AppServer) -> None:
     with two_people(browser, guests) as (ada, bob):
         outlive_a_restart(ada, bob, guests)
 
 
-# --- The same steps find a fault that is planted ------------------------------
+# --- Faults that are planted make these steps fail ------------------------------
 
 
 @pytest.mark.parametrize(

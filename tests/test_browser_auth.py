@@ -1,4 +1,4 @@
-"""Who is logged in, and who is not any more: each style of auth in a real browser."""
+"""Logins, and sessions that end: each style of authentication in a real browser."""
 
 import json
 import posixpath
@@ -45,7 +45,7 @@ MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 SOCKET = re.compile(r"/ws($|\?)")
 
 ACCESS_SECONDS = 15 * 60
-"""How long the server's access tokens are good."""
+"""How long the server's access tokens are valid."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def browser() -> Iterator[Browser]:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AppServer]:
-    """A server for each style that has accounts."""
+    """A server for each style of authentication that has accounts."""
     folder = tmp_path_factory.mktemp(request.param)
     with serving(render(folder / "my-chat", Combination(request.param, "memory", "html"))) as app:
         yield app
@@ -87,7 +87,7 @@ class Opened:
         return [message for message in self.sent if message["type"] == type]
 
     def has_renewed(self, times: int) -> bool:
-        """Whether so many fresh tokens were sent, and every ping is answered."""
+        """Whether so many fresh tokens were sent, and every ping was answered."""
         pongs = sum(message["type"] == "pong" for message in self.received)
         return len(self.has_sent("refresh")) == times and len(self.has_sent("ping")) == pongs
 
@@ -97,7 +97,7 @@ class Opened:
 
 
 def sockets_of(context: BrowserContext) -> list[Opened]:
-    """The sockets that the tabs of a browser will open, in their order."""
+    """The sockets that the tabs of a browser will open, in order."""
     sockets: list[Opened] = []
 
     def watch(page: Page) -> None:
@@ -108,7 +108,7 @@ def sockets_of(context: BrowserContext) -> list[Opened]:
 
 
 def forget_logins(server: AppServer) -> None:
-    """End every login, behind the server's back."""
+    """Delete every login from the database. The server does not know of it."""
     with closing(sqlite3.connect(server.project / "app.db")) as database, database:
         database.execute("DELETE FROM logins")
 
@@ -125,7 +125,7 @@ def come_back(tab: Tab, meanwhile: Callable[[], None] | None = None) -> None:
 
 @contextmanager
 def offline(tab: Tab) -> Iterator[None]:
-    """This tab alone has no network."""
+    """Disconnect only this tab from the network."""
     session = tab.page.context.new_cdp_session(tab.page)
     conditions = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     session.send("Network.emulateNetworkConditions", conditions | {"offline": True})
@@ -154,13 +154,13 @@ def leave_and_return(context: BrowserContext, server: AppServer, patience: float
     one.expect_connection("open")
 
 
-def test_logging_out_in_one_tab_is_said_in_words_in_all(
+def test_every_tab_says_that_the_user_has_logged_out(
     context: BrowserContext, server: AppServer
 ) -> None:
     leave_and_return(context, server)
 
 
-def test_a_session_that_ended_meanwhile_costs_nothing_that_was_typed(
+def test_nothing_that_was_typed_is_lost_when_a_session_has_ended(
     context: BrowserContext, server: AppServer
 ) -> None:
     tab = Tab(context, server.url, token_hex(4))
@@ -205,14 +205,14 @@ def take_over(context: BrowserContext, server: AppServer, patience: float = 15) 
     assert not welcome.has_sent("publish")
 
 
-def test_nothing_is_sent_under_the_name_of_who_logged_in_elsewhere(
+def test_nothing_is_sent_in_the_name_of_a_user_who_logged_in_in_another_tab(
     context: BrowserContext, server: AppServer
 ) -> None:
     take_over(context, server)
 
 
 @for_styles(["cookie"])
-def test_who_logs_in_after_another_gets_a_new_page(
+def test_another_user_who_logs_in_gets_a_new_page(
     context: BrowserContext, server: AppServer
 ) -> None:
     tab = Tab(context, server.url, token_hex(4))
@@ -232,7 +232,7 @@ def test_who_logs_in_after_another_gets_a_new_page(
 
 
 @for_styles(["cookie"])
-def test_who_logs_out_is_not_asked_about_what_waits(
+def test_a_logout_does_not_ask_about_unsent_messages(
     context: BrowserContext, server: AppServer
 ) -> None:
     tab = Tab(context, server.url, token_hex(4))
@@ -249,7 +249,7 @@ def test_who_logs_out_is_not_asked_about_what_waits(
 
 @for_styles(["cookie"])
 @pytest.mark.parametrize("width", [320, 360])
-def test_a_narrow_window_shows_who_one_is(
+def test_a_narrow_window_shows_the_name_of_the_user(
     context: BrowserContext, server: AppServer, width: int
 ) -> None:
     tab = Tab(context, server.url, token_hex(32))
@@ -259,7 +259,7 @@ def test_a_narrow_window_shows_who_one_is(
     assert user.inner_text() == name
     assert user.evaluate("node => node.scrollWidth <= node.clientWidth")
     assert tab.page.evaluate("document.documentElement.scrollWidth") == width
-    # The words are there for those who can't see the colour.
+    # Screen readers find the words, which are not visible.
     expect(tab.page.get_by_role("status").and_(connection)).to_have_text("Connected")
     assert connection.evaluate("node => node.clientWidth") < 16
     context.set_offline(True)
@@ -310,10 +310,10 @@ def test_a_guest_is_told_what_may_be_wrong(context: BrowserContext, server: AppS
         tab.expect_trouble("or its ALLOWED_ORIGINS do not name this address.")
 
 
-# --- What a socket shows --------------------------------------------------------------
+# --- The credentials of a socket ------------------------------------------------------
 
 
-def show_each_ticket_once(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+def use_each_ticket_once(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
     sockets = sockets_of(context)
     tab = Tab(context, server.url, token_hex(4), patience)
     tab.enter(f"ada-{token_hex(4)}")
@@ -325,11 +325,11 @@ def show_each_ticket_once(context: BrowserContext, server: AppServer, patience: 
 
 
 @for_styles(["ticket"])
-def test_a_ticket_is_shown_once(context: BrowserContext, server: AppServer) -> None:
-    show_each_ticket_once(context, server)
+def test_a_ticket_is_used_once(context: BrowserContext, server: AppServer) -> None:
+    use_each_ticket_once(context, server)
 
 
-def say_who_it_is_first(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
+def send_the_token_first(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
     sockets = sockets_of(context)
     tab = Tab(context, server.url, token_hex(4), patience)
     tab.enter(f"ada-{token_hex(4)}")
@@ -343,14 +343,14 @@ def say_who_it_is_first(context: BrowserContext, server: AppServer, patience: fl
 
 @for_styles(["first_message"])
 def test_the_first_message_is_the_token(context: BrowserContext, server: AppServer) -> None:
-    say_who_it_is_first(context, server)
+    send_the_token_first(context, server)
 
 
 # --- Tokens that expire ---------------------------------------------------------------
 
 
 def stay(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
-    """Two tabs stay on the same sockets for three quarters of an hour."""
+    """Two tabs keep their sockets for three quarters of an hour."""
     context.clock.install()
     sockets = sockets_of(context)
     renewals: list[str] = []
@@ -368,7 +368,7 @@ def stay(context: BrowserContext, server: AppServer, patience: float = 15) -> No
     tabs[0].send("still here")
     for tab in tabs:
         tab.expect_messages("still here")
-    # The second tab took what the first one had got.
+    # The second tab used the tokens that the first one had received.
     assert sum(url.endswith("auth/refresh") for url in renewals) == 3
     tokens = [message["token"] for message in one.has_sent("refresh")]
     assert tokens == [message["token"] for message in other.has_sent("refresh")]
@@ -390,7 +390,7 @@ def test_a_live_socket_gets_a_fresh_token_in_time(
 def short_lived(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AppServer]:
-    """A server whose access tokens are good for two seconds."""
+    """A server whose access tokens are valid for two seconds."""
     folder = tmp_path_factory.mktemp(request.param)
     project = render(folder / "my-chat", Combination(request.param, "memory", "html"))
     module = project / "app/auth/tokens.py"
@@ -404,7 +404,7 @@ def short_lived(
 def come_back_after_expiry(
     context: BrowserContext, server: AppServer, patience: float = 15
 ) -> None:
-    """A page that for once did not renew its token in time."""
+    """A page that did not renew its token in time."""
     plant(context, server.url, "static/auth/tokens.js", "  schedule(tokens);\n", "")
     sockets = sockets_of(context)
     tab = Tab(context, server.url, token_hex(4), patience)
@@ -425,7 +425,7 @@ def test_a_socket_whose_token_expired_is_followed_by_another(
 
 
 def be_refused_twice(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
-    """A server that takes no socket, though the session is good."""
+    """A server that refuses every socket, although the session is valid."""
     connections: list[WebSocketRoute] = []
 
     def refuse(route: WebSocketRoute) -> None:
@@ -445,7 +445,7 @@ def test_fresh_credentials_get_one_chance(context: BrowserContext, server: AppSe
     be_refused_twice(context, server)
 
 
-# --- Names, rooms and texts that are markup -------------------------------------------
+# --- Names, rooms and texts with markup -----------------------------------------------
 
 
 def show_markup(context: BrowserContext, server: AppServer, patience: float = 15) -> None:
@@ -476,23 +476,29 @@ def test_markup_in_a_name_a_room_and_a_text_is_shown_as_text(
     show_markup(context, server)
 
 
-# --- The same promises are broken by faults that are planted --------------------------
+# --- Faults that are planted break these promises -------------------------------------
 
 FAULTS = [
     ("cookie", leave_and_return, "accounts/form.js", "ENDED_BECAUSE[ended] ?? ENDED", "ENDED"),
-    ("cookie", take_over, "accounts/form.js", "if (name === user) return true;", "return true;"),
+    (
+        "cookie",
+        take_over,
+        "accounts/form.js",
+        "if (found?.id === user?.id) return true;",
+        "return true;",
+    ),
     ("cookie", be_refused_twice, "../connection.js", "this.#rejections === 1", "true"),
-    ("cookie", show_markup, "../view.js", "shown.textContent = name", "shown.innerHTML = name"),
+    ("cookie", show_markup, "../view.js", "node.textContent = name", "node.innerHTML = name"),
     (
         "ticket",
-        show_each_ticket_once,
+        use_each_ticket_once,
         "ticket.js",
         'await post("auth/ticket", {})',
         '(window.kept ??= await post("auth/ticket", {}))',
     ),
     (
         "first_message",
-        say_who_it_is_first,
+        send_the_token_first,
         "../connection.js",
         "if (firstFrame) socket.onopen = () =>",
         'if (firstFrame) socket.onopen = () => socket.send(\'{"type": "join"}\') ??',

@@ -1,6 +1,6 @@
-"""What a tab does when its server is slow, refuses, repeats itself, or has lost messages.
+"""What a tab does with all that a server may say: slow, refusing, repeating, losing messages.
 
-The server that the tab talks with is the test itself.
+The test itself takes the part of the server.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,9 +13,11 @@ from tests.app_server import AppServer, serving
 from tests.chromium import chromium
 from tests.tab import MISSED, Tab
 from tests.template import Combination, render
-from tests.wire import ScriptedServer, plant, wait_until
+from tests.wire import ADA, BOB, ScriptedServer, person, plant, wait_until
 
 KEEPS_TRYING = "The room can't be entered at the moment. This page keeps trying."
+EVICTED = "You were removed from this room."
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """Where the page comes from."""
+    """The server of the page itself."""
     folder = tmp_path_factory.mktemp("scripted")
     with serving(render(folder / "my-chat", Combination("none", "memory", "html"))) as server:
         yield server
@@ -40,7 +42,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def script(context: BrowserContext) -> ScriptedServer:
-    """What speaks to the tab in place of its server."""
+    """The server of the tab's socket."""
     context.clock.install()
     return ScriptedServer(context)
 
@@ -60,13 +62,11 @@ def enter(script: ScriptedServer) -> None:
 
 
 def since(offset: int) -> dict[str, object]:
-    """A join that asks for what came after this."""
+    """A join that asks for the messages after this offset."""
     return {"room": "lobby", "since": {"epoch": "e1", "offset": offset}}
 
 
-def test_a_replay_that_breaks_off_goes_on_where_it_stopped(
-    script: ScriptedServer, tab: Tab
-) -> None:
+def test_an_interrupted_replay_continues_where_it_stopped(script: ScriptedServer, tab: Tab) -> None:
     script.says("resync", room="lobby", epoch="e1", offset=7)
     assert script.hears("join") == since(0)
     script.says_joined(10, recovered=False)
@@ -91,7 +91,7 @@ def test_a_replay_that_breaks_off_goes_on_where_it_stopped(
     tab.expect_log(MISSED, "eight", "nine", "ten", "eleven", "twelve")
 
 
-def test_what_can_not_be_filled_in_is_announced_once(script: ScriptedServer, tab: Tab) -> None:
+def test_lost_messages_are_announced_once(script: ScriptedServer, tab: Tab) -> None:
     for offset in (1, 2):
         script.says_message(offset, f"message {offset}")
     script.says("resync", room="lobby", epoch="e1", offset=40)
@@ -110,20 +110,18 @@ def test_what_can_not_be_filled_in_is_announced_once(script: ScriptedServer, tab
     tab.expect_log(*before, "message 40", "message 41", "message 42", "message 43")
 
 
-def test_a_gap_is_filled_in(script: ScriptedServer, tab: Tab) -> None:
-    script.says_message(1, "one")
-    script.says_message(4, "four")
-    script.says_message(5, "five")
-    assert script.hears("join") == since(1)
-    script.says_joined(5, recovered=True)
-    # The third can't be read by anybody.
-    for offset, text in ((2, "two"), (4, "four"), (5, "five"), (6, "six")):
+def test_offsets_that_grow_by_more_than_one_are_no_gap(script: ScriptedServer, tab: Tab) -> None:
+    for offset, text in ((3, "three"), (40, "forty"), (41, "forty-one"), (1000, "a thousand")):
         script.says_message(offset, text)
-    tab.expect_log("one", "two", "four", "five", "six")
+    tab.expect_log("three", "forty", "forty-one", "a thousand")
     script.hears_nothing()
+    script.close(1006)
+    tab.wake()
+    script.accept()
+    assert script.hears("join") == since(1000)
 
 
-def test_only_what_is_new_counts_as_unread(
+def test_only_new_messages_count_as_unread(
     context: BrowserContext, script: ScriptedServer, server: AppServer
 ) -> None:
     context.add_init_script("""sessionStorage.setItem("rooms", '["lobby", "side"]')""")
@@ -150,7 +148,7 @@ def test_only_what_is_new_counts_as_unread(
 def test_nothing_is_shown_twice(script: ScriptedServer, tab: Tab) -> None:
     script.says_message(1, "one")
     script.says_message(1, "one")
-    script.says_message(1, "another at the same place")
+    script.says_message(1, "another with the same offset")
     script.says_message(2, "two")
     script.says_message(3, "two")
     script.says_message(4, "four")
@@ -158,41 +156,41 @@ def test_nothing_is_shown_twice(script: ScriptedServer, tab: Tab) -> None:
     script.hears_nothing()
 
 
-def test_a_message_is_sent_once_when_all_that_was_missed_is_there(
-    script: ScriptedServer, tab: Tab
-) -> None:
+def test_a_message_is_sent_once_and_after_the_replay(script: ScriptedServer, tab: Tab) -> None:
     tab.send("taken")
     tab.send("not taken")
     taken, lost = (script.hears("publish") for _ in range(2))
     script.close(1006)
     tab.wake()
-    script.accept(user="ada-again")
+    script.accept(user=person("ada-again"))
     assert script.hears("join") == since(0)
     script.says_joined(3, recovered=True)
     script.says_message(1, "one")
-    script.says_message(2, "taken", sender="ada", id=taken["id"])
+    script.says_message(2, "taken", sender=ADA, id=taken["id"])
     tab.expect_messages("one", "taken")
     script.hears_nothing()
-    # The last one can't be read by anybody: the answer to a ping is the end.
+    # The third message is unreadable, so only the answer to the ping ends the replay.
     script.says("pong")
     assert script.hears("publish") == lost
-    script.says_message(4, "not taken", sender="ada-again", id=lost["id"])
+    script.says_message(4, "not taken", sender=person("ada-again"), id=lost["id"])
     tab.expect_messages("one", "taken", "not taken")
     script.hears_nothing()
 
 
-def test_a_message_that_is_there_already_counts_as_sent(script: ScriptedServer, tab: Tab) -> None:
+def test_a_message_whose_id_is_taken_after_a_reconnect_counts_as_sent(
+    script: ScriptedServer, tab: Tab
+) -> None:
     tab.send("taken")
     message = script.hears("publish")
     script.close(1006)
     tab.wake()
-    script.accept(user="ada-again")
+    script.accept(user=person("ada-again"))
     script.hears("join")
     script.says_joined(0, recovered=True)
     assert script.hears("publish") == message
     script.says_error("invalid", message["id"])
     tab.expect_messages("taken")
-    script.says_message(1, "taken", sender="ada", id=message["id"])
+    script.says_message(1, "taken", sender=ADA, id=message["id"])
     script.says_message(2, "two")
     tab.expect_log("taken", "two")
 
@@ -204,17 +202,17 @@ def test_a_message_that_failed_is_sent_again_on_demand(script: ScriptedServer, t
         tab.expect_state(text, "failed")
     tab.page.locator(".retry").first.click()
     first = script.hears("publish")
-    assert first["text"] == "first"
+    assert first["data"]["text"] == "first"
     second = tab.page.locator(".message").filter(has_text="second").get_attribute("data-id")
-    script.says_message(1, "first", sender="ada", id=first["id"])
-    # It had been taken after all.
-    script.says_message(2, "second", sender="ada", id=second)
+    script.says_message(1, "first", sender=ADA, id=first["id"])
+    # The server had taken it after all.
+    script.says_message(2, "second", sender=ADA, id=second)
     tab.expect_log("first", "second")
     tab.expect_messages("first", "second")
     script.hears_nothing()
 
 
-def test_a_room_that_may_not_be_entered_loses_nothing_that_was_typed(
+def test_nothing_that_was_typed_is_lost_when_the_user_may_not_enter_the_room(
     context: BrowserContext, script: ScriptedServer, server: AppServer
 ) -> None:
     tab = Tab(context, server.url)
@@ -232,17 +230,252 @@ def test_a_room_that_may_not_be_entered_loses_nothing_that_was_typed(
     assert script.hears("join") == {"room": "lobby"}
     script.says_joined(0)
     early = script.hears("publish")
-    script.says_message(1, "early", sender="ada", id=early["id"])
+    script.says_message(1, "early", sender=ADA, id=early["id"])
     tab.expect_messages("early")
 
 
-def test_a_message_that_may_not_be_sent_is_kept(script: ScriptedServer, tab: Tab) -> None:
+@pytest.mark.parametrize(
+    ("code", "detail", "words"),
+    [
+        ("forbidden", "you may not publish here", "You may not publish here."),
+        ("refused", "Not on Sundays!", "Not on Sundays!"),
+        ("refused", MARKUP, f"{MARKUP}."),
+        ("internal", "a traceback", "Something went wrong in the server. Try again in a moment."),
+    ],
+)
+def test_a_message_that_the_server_refuses_is_kept(
+    script: ScriptedServer, tab: Tab, code: str, detail: str, words: str
+) -> None:
     tab.send("may I?")
-    script.says_error("forbidden", script.hears("publish")["id"])
+    message = script.hears("publish")
+    script.says_error(code, message["id"], detail)
     tab.expect_state("may I?", "failed")
-    expect(tab.page.locator(".delivery")).to_contain_text("It is forbidden.")
+    expect(tab.page.locator(".delivery")).to_have_text(f"{words} Send again Discard")
     tab.expect_log("may I?")
     script.hears_nothing()
+    tab.page.locator(".retry").click()
+    assert script.hears("publish") == message
+    assert not tab.problems
+
+
+def test_a_room_that_fails_in_the_server_is_tried_again(
+    context: BrowserContext, script: ScriptedServer, server: AppServer
+) -> None:
+    tab = Tab(context, server.url)
+    script.accept()
+    script.hears("join")
+    script.says_error("internal")
+    tab.expect_log("Something went wrong in the server. This page keeps trying.")
+    tab.page.clock.run_for(2_000)
+    assert script.hears("join") == {"room": "lobby"}
+
+
+def test_a_user_who_was_removed_from_a_room_stays_outside(script: ScriptedServer, tab: Tab) -> None:
+    script.says_message(1, "one")
+    tab.send("sent")
+    script.hears("publish")
+    script.says("left", room="lobby", reason="evicted")
+    script.says_message(2, "not for this user")
+    tab.expect_log("one", EVICTED, "sent")
+    tab.expect_state("sent", "failed")
+    tab.expect_members()
+    # Neither space for another room nor a reconnect brings the page back.
+    script.says("left", room="elsewhere")
+    script.close(1006)
+    tab.wake()
+    script.accept()
+    tab.send("typed meanwhile")
+    tab.expect_state("typed meanwhile", "failed")
+    expect(tab.page.locator(".delivery").last).to_contain_text(EVICTED)
+    script.hears_nothing()
+    tab.page.locator(".retry").last.click()
+    assert script.hears("join") == since(1)
+    script.says_joined(1, recovered=True)
+    assert script.hears("publish")["data"] == {"text": "typed meanwhile"}
+    tab.expect_members("ada", "bob")
+
+
+# --- Users, events and signals ------------------------------------------------
+
+
+def test_a_message_is_published_as_an_event(script: ScriptedServer, tab: Tab) -> None:
+    tab.send("good morning")
+    message = script.hears("publish")
+    assert 1 <= len(message.pop("id")) <= 64
+    assert message == {"room": "lobby", "event": "chat.message", "data": {"text": "good morning"}}
+
+
+def test_a_user_is_known_by_id_and_not_by_name(script: ScriptedServer, tab: Tab) -> None:
+    renamed, namesake = {**ADA, "name": "Ada Lovelace"}, {**BOB, "name": ADA["name"]}
+    script.says_message(1, "renamed", sender=renamed)
+    script.says_message(2, "namesake", sender=namesake)
+    tab.expect_messages("renamed", "namesake")
+    expect(tab.messages.locator(".sender")).to_have_text(["Ada Lovelace", "ada"])
+    expect(tab.page.locator(".own .text")).to_have_text(["renamed"])
+    script.says("presence", room="lobby", event="join", user=namesake)
+    expect(tab.page.locator("#members li")).to_have_text(["ada (you)", "ada"])
+    script.says("presence", room="lobby", event="leave", user=namesake)
+    expect(tab.page.locator("#members li")).to_have_text(["ada (you)"])
+
+
+def test_a_large_room_tells_the_number_of_its_members(script: ScriptedServer, tab: Tab) -> None:
+    tab.expect_members("ada", "bob")
+    script.says("presence", room="lobby", count=5000)
+    members = tab.page.locator("#members li")
+    expect(members).to_have_text(["This room is too large for a list."])
+    expect(tab.page.locator("#members-title")).to_have_text("Members (5000)")
+    script.close(1006)
+    tab.wake()
+    script.accept()
+    script.hears("join")
+    script.says("joined", room="lobby", epoch="e1", offset=0, recovered=True, count=4000)
+    expect(tab.page.locator("#members-title")).to_have_text("Members (4000)")
+    expect(members).to_have_text(["This room is too large for a list."])
+    script.says("presence", room="lobby", event="leave", user=BOB)
+    expect(tab.page.locator("#members-title")).to_have_text("Members (3999)")
+
+
+def test_the_application_speaks_in_its_own_name(script: ScriptedServer, tab: Tab) -> None:
+    script.says_message(1, "from the application", sender=None)
+    script.says_message(2, "and again", sender=None)
+    script.says_message(3, "from a user who took its name", sender=person("my-chat"))
+    tab.expect_messages("from the application", "and again", "from a user who took its name")
+    expect(tab.messages.locator(".sender")).to_have_text(["my-chat"] * 3)
+    application = tab.page.locator(".message.application .text")
+    expect(application).to_have_text(["from the application", "and again"])
+    expect(tab.page.locator(".own")).to_have_count(0)
+
+
+def test_an_event_that_the_page_does_not_know_is_shown_as_json(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    script.says_event(1, "order.shipped", {"order": 7, "to": MARKUP}, sender=None)
+    script.says_event(2, "chat.message", {"words": ["of", "another", "version"]})
+    script.says_event(3, MARKUP, {})
+    script.says_message(4, "goes on")
+    tab.expect_messages(
+        f'order.shipped {{"order":7,"to":"{MARKUP}"}}',
+        'chat.message {"words":["of","another","version"]}',
+        f"{MARKUP} {{}}",
+        "goes on",
+    )
+    expect(tab.messages.locator("code")).to_have_count(3)
+    expect(tab.messages.locator("img, script")).to_have_count(0)
+    assert not tab.problems
+
+
+def test_the_page_says_who_is_typing(script: ScriptedServer, tab: Tab) -> None:
+    tab.stop_clock()
+    clock = tab.page.clock
+    script.says_typing(ADA)  # in another tab
+    script.says_typing(BOB)
+    tab.expect_typing("bob is typing…")
+    clock.run_for(4_000)
+    script.says_typing(BOB)
+    script.says_typing(person("eve"))
+    tab.expect_typing("bob and eve are typing…")
+    clock.run_for(4_000)
+    script.says_typing(person("dan"))
+    tab.expect_typing("Several people are typing…")
+    script.says_message(1, "I am done", sender=BOB)
+    tab.expect_typing("eve and dan are typing…")
+    clock.run_for(1_000)
+    tab.expect_typing("dan is typing…")
+    script.says("presence", room="lobby", event="leave", user=person("dan"))
+    tab.expect_typing("")
+    script.says_typing(person(MARKUP))
+    tab.expect_typing(f"{MARKUP} is typing…")
+    script.close(1006)
+    tab.expect_typing("")
+    assert not tab.problems
+
+
+def test_the_server_hears_now_and_then_that_the_user_is_typing(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    tab.stop_clock()
+    text, clock = tab.page.locator("#text"), tab.page.clock
+    typing = {"room": "lobby", "event": "chat.typing", "data": {}}
+    text.press_sequentially("Good morning")
+    wait_until(tab.page, lambda: script.signals == [typing], patience=3)
+    clock.run_for(2_900)
+    text.press_sequentially(", Bob")
+    clock.run_for(200)
+    text.press("Backspace")
+    wait_until(tab.page, lambda: script.signals == [typing] * 2, patience=3)
+    clock.run_for(3_000)
+    text.fill("")  # there is nothing to announce
+    text.fill("Good morning")
+    text.press("Enter")
+    script.hears("publish")
+    wait_until(tab.page, lambda: len(script.signals) == 3, patience=3)
+    clock.run_for(10_000)
+    script.hears_nothing()
+    assert script.signals == [typing] * 3
+
+
+def test_nothing_is_signalled_outside_the_room(script: ScriptedServer, tab: Tab) -> None:
+    tab.page.locator("#text").fill("typed inside")
+    wait_until(tab.page, lambda: len(script.signals) == 1, patience=3)
+    tab.page.clock.run_for(4_000)
+    script.says("resync", room="lobby", epoch="e1", offset=7)
+    assert script.hears("join") == since(0)
+    tab.page.locator("#text").fill("typed while it joins")
+    script.says_joined(7, recovered=True)
+    tab.page.locator("#text").fill("typed during the replay")
+    script.says("pong")
+    script.says("left", room="lobby", reason="evicted")
+    tab.expect_log(EVICTED)
+    tab.page.locator("#text").fill("typed outside")
+    script.hears_nothing()
+    assert len(script.signals) == 1
+
+
+@pytest.mark.parametrize("code", ["invalid", "forbidden"])
+def test_a_server_that_takes_no_signals_gets_no_more(
+    script: ScriptedServer, tab: Tab, code: str
+) -> None:
+    for number in range(3):
+        tab.page.locator("#text").fill(f"draft {number}")
+        wait_until(tab.page, lambda: len(script.signals) == 1, patience=3)
+        script.says_error(code)
+        script.says_message(number + 1, f"message {number}")
+        tab.expect_messages(*(f"message {each}" for each in range(number + 1)))
+        tab.page.clock.run_for(4_000)
+    tab.send("a message all the same")
+    script.hears("publish")
+    expect(tab.notices).to_have_count(0)
+    assert len(script.signals) == 1
+
+
+def test_an_error_about_a_signal_does_not_keep_the_page_outside(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    tab.page.locator("#text").fill("a draft")
+    wait_until(tab.page, lambda: len(script.signals) == 1, patience=3)
+    script.says("resync", room="lobby", epoch="e1", offset=7)
+    script.hears("join")
+    script.says_error("forbidden")
+    script.says_joined(0, recovered=True)
+    tab.send("and now")
+    script.hears("publish")
+
+
+def test_the_name_of_a_room_may_have_a_colon(script: ScriptedServer, tab: Tab) -> None:
+    field = tab.page.locator("#room-name")
+    field.fill("orders:7")
+    field.press("Enter")
+    assert script.hears("join") == {"room": "orders:7"}
+    for name in ("@me", "@someone", "a b", "x" * 65):
+        field.fill(name)
+        field.press("Enter")
+        expect(tab.page.locator("#room-error")).to_contain_text("A room's name is")
+    tab.page.evaluate("location.hash = '@me'")
+    expect(tab.notices).to_contain_text("There is no room “@me”.")
+    script.hears_nothing()
+
+
+# --- Limits, silence and the end of a page ------------------------------------
 
 
 def test_a_message_that_is_too_big_is_given_back(script: ScriptedServer, tab: Tab) -> None:
@@ -257,7 +490,7 @@ def test_a_message_that_is_too_big_is_given_back(script: ScriptedServer, tab: Ta
     assert script.hears("join") == since(0)
     script.says_joined(0, recovered=True)
     other = script.hears("publish")
-    script.says_message(1, "written meanwhile", sender="ada", id=other["id"])
+    script.says_message(1, "written meanwhile", sender=ADA, id=other["id"])
     tab.expect_messages("written meanwhile")
     script.hears_nothing()
     tab.page.locator(".retry").click()
@@ -267,7 +500,7 @@ def test_a_message_that_is_too_big_is_given_back(script: ScriptedServer, tab: Ta
 
 
 def asks_before_unload(page: Page) -> bool:
-    """Whether the page listens for its end, as one that asks does."""
+    """Whether the page listens for `beforeunload`."""
     session = page.context.new_cdp_session(page)
     window = session.send("Runtime.evaluate", {"expression": "window"})["result"]
     found = session.send("DOMDebugger.getEventListeners", {"objectId": window["objectId"]})
@@ -293,7 +526,7 @@ def test_a_page_with_something_to_send_asks_before_it_is_closed(
         asked.value.dismiss()
         tab.expect_state(text, "failed" if text == "failed" else "pending")
         if end == "acknowledged":
-            script.says_message(1, text, sender="ada", id=message["id"])
+            script.says_message(1, text, sender=ADA, id=message["id"])
             tab.expect_messages(text)
         elif end == "discarded":
             page.locator(".discard").click()
@@ -318,7 +551,7 @@ def test_an_empty_message_takes_one_line_whatever_the_room_is_called(tab: Tab) -
     assert field.evaluate("node => node.offsetHeight") == height
 
 
-def test_who_is_asked_to_slow_down_pauses_and_keeps_the_order(
+def test_a_page_over_the_rate_limit_pauses_and_keeps_the_order(
     script: ScriptedServer, tab: Tab
 ) -> None:
     for text in ("one", "two", "three"):
@@ -327,13 +560,13 @@ def test_who_is_asked_to_slow_down_pauses_and_keeps_the_order(
     tab.stop_clock()
     script.says_error("rate_limited", two["id"])
     script.says_error("rate_limited", three["id"])
-    script.says_message(1, "one", sender="ada", id=one["id"])
+    script.says_message(1, "one", sender=ADA, id=one["id"])
     tab.page.clock.run_for(1_000)
     script.hears_nothing()
     tab.page.clock.run_for(1_000)
     assert [script.hears("publish") for _ in range(2)] == [two, three]
     for offset, message in ((2, two), (3, three)):
-        script.says_message(offset, message["text"], sender="ada", id=message["id"])
+        script.says_message(offset, message["data"]["text"], sender=ADA, id=message["id"])
     tab.expect_messages("one", "two", "three")
     script.close(1006)
     tab.wake()
@@ -345,7 +578,7 @@ def test_who_is_asked_to_slow_down_pauses_and_keeps_the_order(
     expect(tab.notices).to_have_count(0)
 
 
-def test_a_message_that_nobody_confirms_does_not_wait_for_ever(
+def test_a_message_that_the_server_does_not_confirm_fails_in_the_end(
     script: ScriptedServer, tab: Tab
 ) -> None:
     script.answer_pings = True
@@ -356,12 +589,12 @@ def test_a_message_that_nobody_confirms_does_not_wait_for_ever(
     tab.page.clock.run_for(15_000)
     tab.expect_state("is anybody there?", "failed")
     tab.expect_connection("open")
-    script.says_message(1, message["text"], sender="ada", id=message["id"])
-    tab.expect_messages(message["text"])
+    script.says_message(1, message["data"]["text"], sender=ADA, id=message["id"])
+    tab.expect_messages(message["data"]["text"])
 
 
 @pytest.mark.parametrize("event", ["visibilitychange", "resume", "pageshow", "sleep"])
-def test_a_page_that_wakes_looks_whether_the_server_is_there(
+def test_a_page_that_wakes_checks_its_connection(
     script: ScriptedServer, tab: Tab, event: str
 ) -> None:
     script.says_message(1, "before")
@@ -376,7 +609,7 @@ def test_a_page_that_wakes_looks_whether_the_server_is_there(
     assert script.hears("join") == since(1)
 
 
-def test_a_page_that_was_kept_for_the_back_button_comes_back(
+def test_a_page_that_was_kept_for_the_back_button_reconnects(
     script: ScriptedServer, tab: Tab
 ) -> None:
     tab.stop_clock()
@@ -409,9 +642,9 @@ def test_a_close_code_is_explained(
     assert script.hears("join") == since(0)
 
 
-# --- The same promises are broken by faults that are planted ------------------
+# --- Faults that are planted break these promises ------------------------------
 
-wake_from_sleep = partial(test_a_page_that_wakes_looks_whether_the_server_is_there, event="sleep")
+wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="sleep")
 
 
 @pytest.mark.parametrize(
@@ -421,19 +654,61 @@ wake_from_sleep = partial(test_a_page_that_wakes_looks_whether_the_server_is_the
         for name, promise, file, old, new in (
             (
                 "place",
-                test_a_replay_that_breaks_off_goes_on_where_it_stopped,
+                test_an_interrupted_replay_continues_where_it_stopped,
                 "room.js",
                 "    this.#joinedAt = { epoch, offset };",
                 "    this.#joinedAt = this.#position = { epoch, offset };",
             ),
             (
                 "silent loss",
-                test_what_can_not_be_filled_in_is_announced_once,
+                test_lost_messages_are_announced_once,
                 "room.js",
                 "if (this.#position !== null && !recovered)",
                 "if (false)",
             ),
-            ("gap", test_a_gap_is_filled_in, "room.js", "offset > last + 1", "false"),
+            (
+                "gap",
+                test_offsets_that_grow_by_more_than_one_are_no_gap,
+                "room.js",
+                "    this.#position = { epoch: this.#joinedAt.epoch, offset };",
+                "    if (offset > last + 1) return this.resync();"
+                "    this.#position = { epoch: this.#joinedAt.epoch, offset };",
+            ),
+            (
+                "evicted",
+                test_a_user_who_was_removed_from_a_room_stays_outside,
+                "room.js",
+                'if (this.state !== "evicted") this.state',
+                "this.state",
+            ),
+            (
+                "known by name",
+                test_a_user_is_known_by_id_and_not_by_name,
+                "rooms.js",
+                "this.#ids.has(message.sender?.id)",
+                "message.sender?.name === this.user.name",
+            ),
+            (
+                "markup in an event",
+                test_an_event_that_the_page_does_not_know_is_shown_as_json,
+                "log.js",
+                "json.textContent =",
+                "json.innerHTML =",
+            ),
+            (
+                "a signal for every letter",
+                test_the_server_hears_now_and_then_that_the_user_is_typing,
+                "typing.js",
+                "performance.now() - this.#sentAt >= EVERY",
+                "true",
+            ),
+            (
+                "typing for ever",
+                test_the_page_says_who_is_typing,
+                "typing.js",
+                "setTimeout(() => this.stopped(id), SHOWN)",
+                "0",
+            ),
             (
                 "same id twice",
                 test_nothing_is_shown_twice,
@@ -450,14 +725,14 @@ wake_from_sleep = partial(test_a_page_that_wakes_looks_whether_the_server_is_the
             ),
             (
                 "too early",
-                test_a_message_is_sent_once_when_all_that_was_missed_is_there,
+                test_a_message_is_sent_once_and_after_the_replay,
                 "room.js",
                 'this.state = "replaying";',
                 'this.state = "inside";',
             ),
             (
                 "wrongly failed",
-                test_a_message_that_is_there_already_counts_as_sent,
+                test_a_message_whose_id_is_taken_after_a_reconnect_counts_as_sent,
                 "room.js",
                 'code === "invalid" && entry.mayBeThere',
                 "false",
@@ -478,7 +753,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_looks_whether_the_server_is_the
             ),
             (
                 "no pause",
-                test_who_is_asked_to_slow_down_pauses_and_keeps_the_order,
+                test_a_page_over_the_rate_limit_pauses_and_keeps_the_order,
                 "rooms.js",
                 "this.#pace.pause(PAUSE);",
                 "",
@@ -486,7 +761,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_looks_whether_the_server_is_the
             ("asleep", wake_from_sleep, "wake.js", "if (slept && !document.hidden) action();", ""),
             (
                 "kept",
-                test_a_page_that_was_kept_for_the_back_button_comes_back,
+                test_a_page_that_was_kept_for_the_back_button_reconnects,
                 "connection.js",
                 'addEventListener("pagehide", () => this.#lose(""));',
                 "",

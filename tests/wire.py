@@ -1,4 +1,4 @@
-"""What stands between a tab and its server: a line that can be cut, or a test that speaks."""
+"""What is between a tab and its server: a line that can be cut, or a test in its place."""
 
 import json
 import time
@@ -13,16 +13,24 @@ JSON = dict[str, Any]
 SOCKET = "**/ws"
 
 
+def person(name: str) -> JSON:
+    """A user as the server describes users. The id depends on the name alone."""
+    return {"id": f"id-of-{name}", "name": name}
+
+
+ADA, BOB = person("ada"), person("bob")
+
+
 def wait_until(page: Page, condition: Callable[[], bool], patience: float = 15) -> None:
-    """Let the page go on until something is so. Raises AssertionError after `patience` seconds."""
+    """Let the page run until a condition is true. Fails after `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "the condition did not become true"
         page.wait_for_timeout(10)
 
 
 def plant(context: BrowserContext, url: str, path: str, old: str, new: str) -> None:
-    """Have a browser get a file of the page with a fault in it."""
+    """Give a browser a file of the page with a fault in it."""
     with urllib.request.urlopen(url + path) as response:  # noqa: S310
         text: str = response.read().decode()
         headers = dict(response.headers)
@@ -39,13 +47,13 @@ class Line:
         self.sent: list[JSON] = []
         self.received: list[JSON] = []
         self.is_deaf = False
-        """What the server says is lost."""
+        """Whether what the server says is lost."""
         self._is_cut = False
         self._routes: list[WebSocketRoute] = []
         context.route_web_socket(SOCKET, self._connect)
 
     def cut(self) -> None:
-        """End the connections, and let nobody connect until `mend`."""
+        """End the connections. Nobody can connect until `mend`."""
         self._is_cut = True
         for route in self._routes:
             route.close(code=1006)
@@ -80,15 +88,17 @@ class Line:
 
 
 class ScriptedServer:
-    """A server for the tab of a browser that says what a test has it say.
+    """A server for the tab of a browser, which says what a test tells it to say.
 
-    Pings it answers by itself, if it is to `answer_pings`. `patience` is how long the tab
-    may take to say something, in seconds.
+    It answers pings by itself if `answer_pings` is true. `patience` is how long the tab may
+    take to say something, in seconds.
     """
 
     def __init__(self, context: BrowserContext, patience: float = 5) -> None:
         self.answer_pings = False
         self.pings = 0
+        self.signals: list[JSON] = []
+        """The signals that the tab has sent, each without its type."""
         self._patience = patience
         self._context = context
         self._heard: list[JSON] = []
@@ -102,14 +112,17 @@ class ScriptedServer:
 
     def _hear(self, frame: str | bytes) -> None:
         message = json.loads(frame)
-        if message["type"] != "ping":
+        if message["type"] == "ping":
+            self.pings += 1
+            if self.answer_pings:
+                self.says("pong")
+        elif message["type"] == "signal":
+            del message["type"]
+            self.signals.append(message)
+        else:
             self._heard.append(message)
-            return
-        self.pings += 1
-        if self.answer_pings:
-            self.says("pong")
 
-    def accept(self, user: str = "ada") -> None:
+    def accept(self, user: JSON = ADA) -> None:
         """Welcome the next connection."""
         self._wait(self._connections)
         self._route = self._connections.pop(0)
@@ -117,14 +130,14 @@ class ScriptedServer:
         self.says("welcome", connection="c", user=user, heartbeat=20)
 
     def hears(self, type: str) -> JSON:  # noqa: A002
-        """The next message but pings. Raises AssertionError unless it is of this type."""
+        """The next message, except pings and signals. It must be of this type."""
         self._wait(self._heard)
         message = self._heard.pop(0)
         assert message.pop("type") == type, message
         return message
 
     def hears_nothing(self) -> None:
-        """All that the tab has said by now has been heard."""
+        """The tab has said nothing that was not heard, except pings and signals."""
         self._page.evaluate("0")
         assert self._heard == []
 
@@ -135,9 +148,15 @@ class ScriptedServer:
     def says_joined(
         self, offset: int, *, recovered: bool = False, room: str = "lobby", epoch: str = "e1"
     ) -> None:
-        members = ["ada", "bob"]
+        members = [ADA, BOB]
         self.says(
-            "joined", room=room, epoch=epoch, offset=offset, recovered=recovered, members=members
+            "joined",
+            room=room,
+            epoch=epoch,
+            offset=offset,
+            recovered=recovered,
+            count=len(members),
+            members=members,
         )
 
     def says_message(
@@ -145,23 +164,43 @@ class ScriptedServer:
         offset: int,
         text: str,
         *,
-        sender: str = "bob",
+        sender: JSON | None = BOB,
         id: str | None = None,  # noqa: A002
         room: str = "lobby",
     ) -> None:
+        """A chat message. Without a sender, the application has published it."""
+        self.says_event(
+            offset, "chat.message", {"text": text}, sender=sender, id=id or text, room=room
+        )
+
+    def says_event(
+        self,
+        offset: int,
+        event: str,
+        data: JSON,
+        *,
+        sender: JSON | None = BOB,
+        id: str | None = None,  # noqa: A002
+        room: str = "lobby",
+    ) -> None:
+        """A message with any event."""
         self.says(
             "message",
             room=room,
-            id=id or text,
+            id=id or f"{event}-{offset}",
             offset=offset,
-            sender=sender,
-            text=text,
+            event=event,
+            data=data,
             sent_at="2026-01-01T12:00:00Z",
+            **({} if sender is None else {"sender": sender}),
         )
 
-    def says_error(self, code: str, ref: str | None = None) -> None:
+    def says_typing(self, sender: JSON) -> None:
+        self.says("signal", room="lobby", event="chat.typing", data={}, sender=sender)
+
+    def says_error(self, code: str, ref: str | None = None, detail: str | None = None) -> None:
         about = {"room": "lobby"} | ({"ref": ref} if ref else {})
-        self.says("error", code=code, detail=f"it is {code}", **about)
+        self.says("error", code=code, detail=detail or f"it is {code}", **about)
 
     def close(self, code: int) -> None:
         assert self._route is not None

@@ -1,4 +1,4 @@
-// Why a socket closed, and whether to come back; "once" is for another try with fresh
+// Why a socket closed, and whether to reconnect; "once" means one more attempt with fresh
 // credentials. RFC 6455 section 7.4.1, the IANA registry of close codes, and our own.
 
 export const MESSAGE_TOO_BIG = 1009;

@@ -3,11 +3,11 @@ import { MESSAGE_TOO_BIG, closeCode } from "./codes.js";
 import { onWake } from "./wake.js";
 
 const SUBPROTOCOL = "realtime.v1";
-// Milliseconds from opening a socket to the server's welcome.
+// How long (milliseconds) the server may take from the opening of a socket to its welcome.
 const HANDSHAKE_TIMEOUT = 10_000;
-// In how many milliseconds a server that is there answers when it is asked.
+// How long (milliseconds) a server may take to answer a ping.
 const ANSWER_TIMEOUT = 5_000;
-// A connection that lived this long (milliseconds) was a good one: backoff starts anew.
+// After a connection that lasted this long (milliseconds), the backoff starts again at zero.
 const STABLE = 10_000;
 
 const OFFLINE = "This device is offline.";
@@ -17,25 +17,26 @@ const REFUSED =
 const FORBIDDEN = "The server refuses this page.";
 
 /**
- * One socket at a time, for as long as the page lives.
+ * The page's connection to the server: one socket at a time, and another after each.
  *
- *   idle ──▶ connecting ──▶ open        welcome received
+ *   idle ──▶ connecting ──▶ open        the server has sent its welcome
  *                 ▲ │ │       │
  *                 │ ▼ │       ▼
  *               waiting ◀─────┤         until the next attempt
  *                     │       ▼
- *                     │     closed      for good: the close code is terminal
+ *                     │     closed      until the user reconnects: the close code is final
  *                     ▼
- *                  expired              the credentials are: `auth.enter`, then connect
+ *                  expired              no credentials: `auth.enter`, then connect
  *
- * `auth.handshake` resolves to what a socket has to show: `protocols` and `query` with its
- * address, `firstFrame` as soon as it is open, and `whileOpen`, which is called after the
- * welcome with a function that sends, and returns one to call when the socket is gone. It
- * resolves to null when there is nobody to connect for. `auth.check` tells whether there
- * is. Both reject when the server can't be asked, with a `status` of 403 if it refuses this
- * page and a sentence that says why. `auth.REFUSED` is for styles that can't find that out.
- * `auth.goOnAs` tells whether this page is for the user whom the server welcomes. When it
- * is not, the page is about to be replaced, and nothing is sent.
+ * `auth.handshake` resolves to the credentials for one socket: its `protocols` and `query`,
+ * a `firstFrame` to send when it opens, and `whileOpen`, which is called after the welcome
+ * with a function that sends messages, and returns a function to call when the socket is
+ * gone. It resolves to null when nobody is logged in. `auth.check` resolves to whether
+ * somebody is. Both reject when the server can't be asked. If the server refuses this page,
+ * the error has the `status` 403 and a sentence that says why. Styles of authentication
+ * that can't find that out have a general sentence in `auth.REFUSED`. `auth.goOnAs` answers
+ * whether this page is for the user in the welcome. If not, a new page is about to replace
+ * this one, and nothing is sent.
  */
 export class Connection {
   state = "idle";
@@ -45,16 +46,16 @@ export class Connection {
   #onExpired;
   #onTooBig;
   #socket = null;
-  // Stops what `whileOpen` began.
+  // Stops what `whileOpen` started.
   #stop = null;
-  // Counts the sockets given up, so that what belonged to one is known as stale.
+  // Counts the sockets that are gone, so that a late answer for one of them is ignored.
   #attempt = 0;
   #timer = 0;
   #failures = 0;
-  // How often credentials were refused since the last welcome.
+  // How often the server refused the credentials since the last welcome.
   #rejections = 0;
   #heartbeat = 0;
-  // How long (milliseconds) the answer to a ping may take; 0 when none is due.
+  // How long (milliseconds) the answer to the current ping may take; 0 without a ping.
   #patience = 0;
   #openedAt = 0;
 
@@ -84,12 +85,12 @@ export class Connection {
     else if (handshake !== undefined) this.#open(handshake);
   }
 
-  /** Send a message if the connection is open; after a reconnect, rooms are joined anew. */
+  /** Send a message if the connection is open. Otherwise it is dropped. */
   send(message) {
     if (this.state === "open") this.#socket.send(JSON.stringify(message));
   }
 
-  /** Find out whether the server is still there. */
+  /** Find out whether the server still answers. */
   check(patience = ANSWER_TIMEOUT) {
     if (this.state !== "open" || (this.#patience > 0 && this.#patience <= patience)) return;
     this.send({ type: "ping" });
@@ -123,7 +124,7 @@ export class Connection {
       this.#become("open");
       this.#stop = whileOpen?.((own) => this.send(own));
     }
-    // Other messages may have been under way before the server vanished.
+    // Only these answer the ping. Others may have been sent before the server stopped.
     if (message.type === "pong" || message.code === "rate_limited") this.#patience = 0;
     if (this.#patience > 0) this.#after(this.#patience, () => this.#closed(1006));
     else if (this.#heartbeat > 0) this.#after(this.#heartbeat, () => this.check(this.#heartbeat));
@@ -143,14 +144,14 @@ export class Connection {
     else this.#become("closed", sentence);
   }
 
-  /** Give up a connection that is of no use now, and come back. */
+  /** Drop a connection that can't work now, and reconnect. */
   #lose(reason) {
     if (this.state !== "connecting" && this.state !== "open") return;
     this.#drop();
     this.#retry(reason);
   }
 
-  /** Be done with the socket. A peer that is silent would not answer a close frame either. */
+  /** Drop the socket without waiting for the server, which may not answer a close frame. */
   #drop() {
     clearTimeout(this.#timer);
     this.#attempt += 1;
@@ -162,7 +163,7 @@ export class Connection {
     this.#socket = null;
   }
 
-  /** Credentials may have expired, and there may be fresh ones: those get one chance. */
+  /** The credentials may have expired. Try once with fresh ones. */
   #rejected(sentence, reason) {
     this.#rejections += 1;
     this.#become("connecting");
@@ -177,7 +178,7 @@ export class Connection {
     else if (isWelcome !== undefined) this.#expire(reason);
   }
 
-  /** What the server answers. Without an answer that matters, this deals with it: undefined. */
+  /** Await an answer of the server. Without one, reconnect or give up, and return undefined. */
   async #ask(answer) {
     const attempt = this.#attempt;
     try {
@@ -191,7 +192,7 @@ export class Connection {
     return undefined;
   }
 
-  /** There is nobody to connect for. The reason is the server's, if it closed the socket. */
+  /** Nobody is logged in. The reason is the server's, if it closed the socket. */
   #expire(reason) {
     this.#rejections = 0;
     this.#become("expired");
@@ -217,7 +218,7 @@ export class Connection {
   }
 }
 
-// Attempts go on offline too: a server on this device, say, can still be reached.
+// The page keeps trying while offline: the server may be on this device.
 function unreachable() {
   return navigator.onLine ? UNREACHABLE : OFFLINE;
 }

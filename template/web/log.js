@@ -1,13 +1,17 @@
-// Messages of one sender within this time (milliseconds) stand under one name.
+import { MESSAGE } from "./events.js";
+
+// Messages of one sender within this time (milliseconds) are shown under one name.
 const GROUP = 5 * 60_000;
-// This close to the end (pixels), the reader counts as being there.
+// This close to the end (pixels), the reader counts as being at the end.
 const NEAR = 40;
 const HUES = 6;
+// The sender of what the application itself published: its name, as in the page's header.
+const APPLICATION = document.querySelector("h1").textContent;
 
 const time = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** The messages of the room on display. It follows the end while the reader is there. */
+/** The messages of the room on display. It scrolls along while the reader is at the end. */
 export class Log {
   #frame = document.querySelector("#log");
   #list = document.querySelector("#messages");
@@ -34,7 +38,7 @@ export class Log {
     new ResizeObserver(() => this.#atEnd && this.#scrollToEnd()).observe(this.#frame);
   }
 
-  /** Show the entries of a room in place of what was there. */
+  /** Show the entries of a room, and no others. */
   show(room) {
     this.#mute();
     this.#room = room;
@@ -45,7 +49,7 @@ export class Log {
     this.#scrollToEnd();
   }
 
-  /** Show a new entry, or what became of one. */
+  /** Show a new entry, or the new state of one. */
   put(entry) {
     const isNew = !this.#items.has(entry);
     if (!entry.isNew && !entry.notice) this.#mute();
@@ -64,7 +68,7 @@ export class Log {
     this.showEmpty();
   }
 
-  /** Say that nothing was said, once that is known. */
+  /** Say that there are no messages, once that is known. */
   showEmpty() {
     this.#empty.hidden = this.#items.size > 0 || !this.#room.isKnown;
   }
@@ -72,11 +76,11 @@ export class Log {
   #put(entry) {
     const item = this.#items.get(entry) ?? this.#create(entry);
     if (!entry.notice) this.#fill(item, entry);
-    // What is not acknowledged stays below what is.
+    // Unacknowledged messages stay below the others.
     const waiting = this.#list.querySelector('[data-state="pending"], [data-state="failed"]');
     const isWaiting = entry.state === "pending" || entry.state === "failed";
     const before = isWaiting ? null : waiting;
-    // Moving an item that is in place would have it read out again.
+    // A screen reader would announce an item again that is moved for no reason.
     if (!item.isConnected || (!isWaiting && isBefore(waiting, item))) {
       this.#list.insertBefore(item, before);
     }
@@ -92,8 +96,12 @@ export class Log {
       const meta = element("p", "meta");
       meta.append(element("bdi", "sender"), " ", element("time"));
       const text = element("p", "text");
-      text.dir = "auto";
-      text.textContent = entry.text;
+      if (entry.event === MESSAGE && typeof entry.data.text === "string") {
+        text.dir = "auto";
+        text.textContent = entry.data.text;
+      } else {
+        text.append(...eventAndData(entry));
+      }
       item.append(meta, text, element("p", "delivery"));
     }
     this.#items.set(entry, item);
@@ -101,12 +109,14 @@ export class Log {
   }
 
   #fill(item, entry) {
+    const { sender } = entry;
     item.dataset.id = entry.id;
     item.dataset.state = entry.state;
-    item.dataset.sender = entry.sender;
-    item.dataset.hue = hue(entry.sender);
+    item.dataset.sender = sender?.id ?? "";
+    if (sender !== null) item.dataset.hue = hue(sender.id);
+    item.classList.toggle("application", sender === null);
     item.classList.toggle("own", entry.own);
-    item.querySelector(".sender").textContent = entry.sender;
+    item.querySelector(".sender").textContent = sender?.name ?? APPLICATION;
     const sentAt = item.querySelector("time");
     const isToday = entry.sentAt.toDateString() === new Date().toDateString();
     sentAt.dateTime = entry.sentAt.toISOString();
@@ -129,7 +139,7 @@ export class Log {
     return [`${entry.reason} `, retry, " ", discard];
   }
 
-  // Nobody wants a whole room read out.
+  // A screen reader should not announce a whole room.
   #mute() {
     clearTimeout(this.#muted);
     this.#frame.setAttribute("aria-live", "off");
@@ -142,7 +152,7 @@ export class Log {
     if (this.#atEnd) this.#countUnseen(0);
   }
 
-  // Once a frame, however many messages come: every scroll costs a layout.
+  // At most once a frame, because every scroll costs a layout.
   #scheduleScroll() {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -171,6 +181,15 @@ function element(name, className = "") {
   return created;
 }
 
+/** An event that this page does not know: its name, and its data as JSON. */
+function eventAndData({ event, data }) {
+  const name = element("span", "event");
+  name.textContent = event;
+  const json = element("code");
+  json.textContent = JSON.stringify(data);
+  return [name, " ", json];
+}
+
 function isBefore(one, other) {
   return Boolean(one?.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);
 }
@@ -189,8 +208,8 @@ function sentAt(item) {
   return Date.parse(item.querySelector("time").dateTime);
 }
 
-function hue(name) {
+function hue(id) {
   let sum = 0;
-  for (const character of name) sum = (sum * 257 + character.codePointAt(0)) % 65_521;
+  for (const character of id) sum = (sum * 257 + character.codePointAt(0)) % 65_521;
   return sum % HUES;
 }

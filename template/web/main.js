@@ -5,7 +5,8 @@ import { Rooms, isRoomName } from "./rooms.js";
 import { View } from "./view.js";
 
 const DEFAULT_ROOM = "lobby";
-const BAD_NAME = "A room's name is 1 to 64 letters (A to Z), digits, dots, hyphens and underscores.";
+const BAD_NAME = 
+  "A room's name is 1 to 64 letters (A to Z), digits, dots, colons, hyphens and underscores.";
 
 const connection = new Connection(auth, {
   onState: (state) => {
@@ -13,7 +14,7 @@ const connection = new Connection(auth, {
     if (state.state !== "open") rooms.disconnected();
   },
   onExpired: (reason) => {
-    view.showUser("");
+    view.showUser(null);
     start(reason);
   },
   onTooBig: () => rooms.tooBig(),
@@ -39,6 +40,9 @@ const rooms = new Rooms((message) => connection.send(message), {
   onMembers: (room) => {
     if (room === rooms.current) view.showMembers(room, rooms.user);
   },
+  onTyping: (room) => {
+    if (room === rooms.current) view.showTyping(room);
+  },
   onReplayed: (room) => {
     if (room === rooms.current) log.showEmpty();
   },
@@ -52,6 +56,7 @@ const log = new Log({
 
 const view = new View({
   onSend: (text) => rooms.publish(rooms.current, text),
+  onType: (text) => rooms.typed(rooms.current, text),
   onRoom: (name) => {
     if (!isRoomName(name)) return BAD_NAME;
     location.hash = name;
@@ -76,6 +81,7 @@ function showRoom() {
   view.showRoom(rooms.current);
   view.showRooms(rooms, rooms.current);
   view.showMembers(rooms.current, rooms.user);
+  view.showTyping(rooms.current);
   log.show(rooms.current);
   remember();
   if (!isRoomName(name)) {
@@ -84,7 +90,7 @@ function showRoom() {
   }
 }
 
-/** A name from the address, without its percent-encoding, and not without end. */
+/** A name from the address, without its percent-encoding, and not too long. */
 function readable(name) {
   try {
     return decodeURIComponent(name).slice(0, 100);
@@ -93,12 +99,12 @@ function readable(name) {
   }
 }
 
-// A reload comes back to the same rooms.
+// After a reload, the page enters the same rooms.
 function remember() {
   sessionStorage.setItem("rooms", JSON.stringify([...rooms].map((room) => room.name)));
 }
 
-/** Connect as soon as it is known for whom; `ended` says why it is not known any more. */
+/** Connect as soon as somebody is logged in. `ended` says why the last session ended. */
 async function start(ended) {
   await auth.enter(ended);
   view.focus();

@@ -1,17 +1,17 @@
-// Messages a second and at once: well below what the server takes as a rule, for it closes
-// the socket of who goes on sending too much (MESSAGES_PER_SECOND).
+// Messages per second, and in one burst. Both are well below the server's default limit
+// (MESSAGES_PER_SECOND): it closes the socket of a client that keeps exceeding it.
 const RATE = 15;
 const BURST = 15;
 
 /**
- * Sends no faster than the server takes. What there is to send, it asks for when it may:
- * `next` returns a message, or null.
+ * Sends messages no faster than the server takes them. Whenever it may send one, it calls
+ * `next`, which returns a message or null.
  */
 export class Pace {
   #next;
   #send;
   #isOpen = false;
-  // A bucket of tokens, of which each message takes one.
+  // A token bucket: each message takes one token.
   #tokens = 0;
   #filledAt = 0;
   #timer = 0;
@@ -21,7 +21,7 @@ export class Pace {
     this.#send = send;
   }
 
-  /** A connection is there, and the server has heard nothing over it. */
+  /** There is a new connection, over which nothing has been sent. */
   start() {
     this.#isOpen = true;
     this.#tokens = BURST;
@@ -35,12 +35,12 @@ export class Pace {
     this.#timer = 0;
   }
 
-  /** There is something to send. */
+  /** There may be something to send. */
   wake() {
     if (this.#isOpen && this.#timer === 0) this.#run();
   }
 
-  /** Send nothing for a while (milliseconds), and no burst after that. */
+  /** Send nothing for so many milliseconds, and no burst after that. */
   pause(duration) {
     clearTimeout(this.#timer);
     this.#tokens = 0;

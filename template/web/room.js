@@ -245,7 +245,7 @@ export class Room {
   rejected(entry, code, reason) {
     // The message that already has this id is this one: its acknowledgement was lost.
     if (code === "invalid" && entry.mayBeThere) this.#settle(entry);
-    else this.#fail(entry, reason, code === "unavailable");
+    else if (entry.state === "pending") this.#fail(entry, reason, code === "unavailable");
   }
 
   /** A message does not wait in a room that the user may not enter. */

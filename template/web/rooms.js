@@ -2,9 +2,15 @@ import { backoff } from "./backoff.js";
 import { Pace } from "./pace.js";
 import { Room } from "./room.js";
 
-const ROOM_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
-const UNAVAILABLE = "The room can't be entered at the moment. This page keeps trying.";
-// How long (milliseconds) to send nothing when the server asks for less.
+// The room `@me` is not one of those that people enter.
+const ROOM_NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
+// After these errors, the page tries again to enter a room.
+const KEEPS_TRYING = {
+  unavailable: "The room can't be entered at the moment. This page keeps trying.",
+  internal: "Something went wrong in the server. This page keeps trying.",
+};
+const INTERNAL = "Something went wrong in the server. Try again in a moment.";
+// How long (milliseconds) to send nothing when the server says that it was too much.
 const PAUSE = 1_500;
 
 export function isRoomName(name) {
@@ -12,20 +18,24 @@ export function isRoomName(name) {
 }
 
 /**
- * The rooms this page is in: what the server says goes to them, and what they have to say
- * goes to the server, at a pace that it takes.
+ * The rooms this page is in. What the server says about a room goes to that room. What the
+ * rooms have to send goes to the server, no faster than the server takes it.
  *
  * The callbacks are those of `Room`.
  */
 export class Rooms {
-  user = "";
+  // { id, name }; as long as the server has not said who this is, both are empty.
+  user = { id: "", name: "" };
   // The room on display.
   current = null;
   #rooms = new Map();
   // Names of rooms to leave.
   #leaving = new Set();
-  // The user's name may be another with every connection.
-  #names = new Set();
+  // The user's ids: a guest has another one with every connection.
+  #ids = new Set();
+  // Whether the server takes signals, and the rooms where it takes none from this user.
+  #takesSignals = true;
+  #silentRooms = new Set();
   #pace;
   #isPinged = false;
   #callbacks;
@@ -39,7 +49,7 @@ export class Rooms {
     return this.#rooms.values();
   }
 
-  /** Whether own messages are here that the server has not acknowledged. */
+  /** Whether there are own messages that the server has not acknowledged. */
   get hasPending() {
     return [...this].some((room) => room.pending.size > 0);
   }
@@ -61,7 +71,8 @@ export class Rooms {
 
   leave(room) {
     this.#rooms.delete(room.name);
-    this.#leaving.add(room.name);
+    // The server refuses a `leave` from outside the room.
+    if (room.state !== "refused" && room.state !== "evicted") this.#leaving.add(room.name);
     this.#pace.wake();
   }
 
@@ -75,26 +86,35 @@ export class Rooms {
     this.#pace.wake();
   }
 
+  /** The user changed the text for a room. */
+  typed(room, text) {
+    const isHeard = this.#takesSignals && !this.#silentRooms.has(room.name);
+    room.typing.changed(isHeard && room.state === "inside" && text.trim() !== "");
+    this.#pace.wake();
+  }
+
   /** The connection is gone. */
   disconnected() {
     this.#pace.stop();
     for (const room of this) room.disconnected();
   }
 
-  /** The connection ended because of an own message, and would again. */
+  /** The connection ended because of an own message, which would end the next one too. */
   tooBig() {
     for (const room of this) room.tooBig();
   }
 
-  /** Take in a message of the server. */
+  /** Handle a message of the server. */
   receive(message) {
     const room = this.#rooms.get(message.room);
+    const own = this.#ids.has(message.sender?.id);
     if (message.type === "welcome") this.#welcome(message);
     else if (message.type === "pong") this.#pong();
     else if (message.type === "error") this.#error(room, message);
-    else if (message.type === "left") this.#left();
+    else if (message.type === "left") this.#left(room, message);
     else if (message.type === "joined") room?.joined(message);
-    else if (message.type === "message") room?.message(message, this.#names.has(message.sender));
+    else if (message.type === "message") room?.message(message, own);
+    else if (message.type === "signal" && !own) room?.signal(message);
     else if (message.type === "presence") room?.presence(message);
     else if (message.type === "resync") room?.resync();
     this.#pace.wake();
@@ -119,21 +139,24 @@ export class Rooms {
 
   #welcome({ user }) {
     this.user = user;
-    this.#names.add(user);
+    this.#ids.add(user.id);
+    this.#takesSignals = true;
+    this.#silentRooms.clear();
     this.#leaving.clear();
     this.#isPinged = false;
     this.#pace.start();
   }
 
-  /** The server answers in order: what it replays to rooms joined before is complete. */
+  /** The server answers in order, so the replays of the rooms joined before are complete. */
   #pong() {
     this.#isPinged = false;
     for (const room of this) room.replayed();
   }
 
-  /** There may be space now for a room that was one too many. */
-  #left() {
-    for (const room of this) room.tryAgain();
+  #left(room, { reason }) {
+    if (reason === "evicted") room?.evicted();
+    // There may be space now for a room that was one too many.
+    for (const each of this) each.tryAgain();
   }
 
   #error(room, { code, detail, room: name, ref }) {
@@ -144,12 +167,20 @@ export class Rooms {
       else if (room === undefined) this.#leaving.add(name);
       else if (ref === undefined || entry !== undefined) room.unheard(entry);
     } else if (entry !== undefined) {
-      room.rejected(entry, code, sentence(detail));
+      room.rejected(entry, code, code === "internal" ? INTERNAL : sentence(detail));
+    } else if (room?.state === "joining" && ref === undefined) {
+      const isFinal = code === "forbidden" || code === "refused";
+      room.refused(KEEPS_TRYING[code] ?? sentence(detail), isFinal);
+      if (code in KEEPS_TRYING) this.#tryLater(room);
     } else if (room !== undefined && ref === undefined) {
-      const keepsTrying = code === "unavailable";
-      room.refused(keepsTrying ? UNAVAILABLE : sentence(detail), code === "forbidden");
-      if (keepsTrying) this.#tryLater(room);
+      this.#signalRefused(room, code);
     }
+  }
+
+  /** The server did not take a signal. The application may have none, or not allow it here. */
+  #signalRefused(room, code) {
+    if (code === "invalid") this.#takesSignals = false;
+    else if (code === "forbidden" || code === "refused") this.#silentRooms.add(room.name);
   }
 
   #tryLater(room) {
@@ -162,7 +193,8 @@ export class Rooms {
 }
 
 function sentence(detail) {
-  return `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`;
+  const end = /[.!?…]$/.test(detail) ? "" : ".";
+  return `${detail.charAt(0).toUpperCase()}${detail.slice(1)}${end}`;
 }
 
 // crypto.randomUUID exists on secure origins only.

@@ -22,12 +22,15 @@ export class View {
   #ticking = 0;
   #reconnecting = false;
 
-  constructor({ onSend, onRoom, onLeave, onReconnect }) {
+  constructor({ onSend, onType, onRoom, onLeave, onReconnect }) {
     $("#composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit(onSend);
     });
-    $("#text").addEventListener("input", () => this.#count());
+    $("#text").addEventListener("input", () => {
+      this.#count();
+      onType(this.draft);
+    });
     $("#text").addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -72,10 +75,13 @@ export class View {
   }
 
   showUser(user) {
-    $("#user").textContent = user;
+    $("#user").textContent = user?.name ?? "";
   }
 
-  /** Whether to ask who closes the page; one that asks may not be kept for the back button. */
+  /**
+   * Whether the browser asks before it closes the page. A page that asks may not be kept for
+   * the back button.
+   */
   askBeforeUnload(isAsking) {
     window.onbeforeunload = isAsking ? (event) => event.preventDefault() : null;
   }
@@ -112,30 +118,39 @@ export class View {
     this.focus();
   }
 
-  /** Be ready to write, unless that would have a screen keyboard cover the room. */
+  /** Focus the message field, unless a screen keyboard would then cover the room. */
   focus() {
     if (matchMedia("(pointer: fine)").matches) $("#text").focus();
   }
 
   showMembers(room, user) {
-    const names = [...room.members].sort((one, other) => one.localeCompare(other));
-    const items = names.slice(0, LISTED).map((name) => {
+    const members = [...(room.members?.values() ?? [])];
+    members.sort((one, other) => one.name.localeCompare(other.name));
+    const items = members.slice(0, LISTED).map(({ id, name }) => {
       const item = document.createElement("li");
-      item.dataset.user = name;
-      const shown = document.createElement("bdi");
-      shown.textContent = name;
-      item.append(shown, name === user ? " (you)" : "");
+      item.dataset.user = id;
+      item.append(isolated(name), id === user.id ? " (you)" : "");
       return item;
     });
-    if (names.length > LISTED) {
+    if (room.memberCount > items.length) {
       const more = document.createElement("li");
-      more.textContent = `and ${names.length - LISTED} more`;
+      more.textContent =
+        items.length > 0
+          ? `and ${room.memberCount - items.length} more`
+          : "This room is too large for a list.";
       items.push(more);
     }
     $("#members").replaceChildren(...items);
     for (const count of document.querySelectorAll(".member-count")) {
-      count.textContent = names.length;
+      count.textContent = room.memberCount;
     }
+  }
+
+  /** Say who is typing. A screen reader announces it only when that has changed. */
+  showTyping(room) {
+    const words = new DocumentFragment();
+    words.append(...whoIsTyping(room.typing.names));
+    if ($("#typing").textContent !== words.textContent) $("#typing").replaceChildren(words);
   }
 
   roomProblem(problem) {
@@ -143,7 +158,7 @@ export class View {
     $("#room-name").setAttribute("aria-invalid", String(problem !== ""));
   }
 
-  /** What is written but not sent. */
+  /** The text that is written but not sent. */
   get draft() {
     return $("#text").value;
   }
@@ -185,12 +200,26 @@ export class View {
   }
 }
 
+function whoIsTyping(names) {
+  if (names.length === 0) return [];
+  if (names.length > 2) return ["Several people are typing…"];
+  const [one, other] = names.map(isolated);
+  return other ? [one, " and ", other, " are typing…"] : [one, " is typing…"];
+}
+
+/** A name whose writing direction does not affect the text around it. */
+function isolated(name) {
+  const node = document.createElement("bdi");
+  node.textContent = name;
+  return node;
+}
+
 // As the server counts: characters, not UTF-16 code units.
 function lengthOf(text) {
   return [...text].length;
 }
 
-/** Live regions read out every assignment, so assign only what changed. */
+/** A screen reader announces every assignment to a live region, so assign only changes. */
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

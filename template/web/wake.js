@@ -1,12 +1,12 @@
-// How often the clock is looked at, and from how late a look on (milliseconds) the
-// computer has slept meanwhile.
+// How often to look at the clock (milliseconds). If more than `SLEPT` has passed between two
+// looks, the computer has slept.
 const LOOK = 2_000;
 const SLEPT = 10_000;
 
 /**
- * Call `action` whenever this page may have been away: hidden, frozen, kept for the back
- * button, without a network, or on a computer that slept. Nothing ran here meanwhile, and
- * nobody told the page what became of its connection.
+ * Call `action` whenever this page may have been suspended: hidden, frozen, kept for the
+ * back button, without a network, or on a computer that slept. It does not know then
+ * whether its connection still works.
  */
 export function onWake(action) {
   addEventListener("online", action);
@@ -17,7 +17,7 @@ export function onWake(action) {
   setInterval(() => {
     const slept = Date.now() - looked > SLEPT;
     looked = Date.now();
-    // The timers of a hidden page are late as a rule, and it wakes when it is shown.
+    // Browsers delay the timers of a hidden page. It wakes when it is shown again.
     if (slept && !document.hidden) action();
   }, LOOK);
 }

@@ -12,7 +12,7 @@ from app.realtime.dependencies import Presence, Publisher
 from app.realtime.endpoint import Action
 from app.realtime.events import Event, Signal
 from app.realtime.handlers import Call, Pending, Refused, before, handles
-from app.realtime.identity import Unauthenticated, User
+from app.realtime.identity import Unauthenticated, User, room_of_user
 from app.realtime.origin import check_origin
 from app.realtime.protocol import CloseCode, Position
 from app.realtime.publisher import (
@@ -54,4 +54,5 @@ __all__ = [
     "open_socket",
     "open_sync_publisher",
     "read_settings",
+    "room_of_user",
 ]

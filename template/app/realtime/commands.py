@@ -73,7 +73,7 @@ class Commands:
             return False
         if there.offset <= here.offset:
             return True
-        if publication.previous != here.offset:
+        if publication.previous > here.offset:
             return False
         self._position = there
         self._read(publication.message)

@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 
 Action = Literal["join", "publish", "signal"]
 
-May = Callable[[User, Action, str, Event | Signal | None], Awaitable[bool]]
-"""Whether a user may do this in a room. Called with the event that is to be sent."""
+May = Callable[[User, Action, str, Event | Signal | None, State], Awaitable[bool]]
+"""Whether a user may do this in a room. Called with the event to be sent, and `app.state`."""
 
 Answer = TypeVar("Answer")
 
@@ -171,7 +171,8 @@ class Visit:
         """Raises Rejected if the user may not do this."""
         if room == OWN_ROOM:
             raise Rejected("forbidden", "only the application publishes here")
-        may = self._endpoint.may(self._connection.user, action, room, event)
+        endpoint = self._endpoint
+        may = endpoint.may(self._connection.user, action, room, event, endpoint.app.state)
         if not await self._run(may, f"may {action}"):
             raise Rejected("forbidden", f"you may not {action} here")
 

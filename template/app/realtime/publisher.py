@@ -137,11 +137,11 @@ def channel_of(room: str) -> str:
 
 
 def check_room(room: str) -> None:
-    """Raises ValueError for what can't be the name of a room."""
+    """Raises ValueError for a name that a room can't have."""
     if not ROOM.fullmatch(room):
         raise ValueError(
-            f"{room!r} is no room: a name has 1 to 64 letters, digits, '_', '.', ':' and '-'; "
-            "the room of a user is `user.room`"
+            f"{room!r} is not the name of a room: use 1 to 64 letters, digits, '_', '.', ':' and "
+            "'-', or `user.room` for the room of a user"
         )
 
 

@@ -169,7 +169,7 @@ async def test_an_evicted_user_leaves_the_room_and_can_join_again(
     "headers",
     [
         {},
-        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer"},
         {"Authorization": "Bearer wrong"},
         {"Authorization": f"Basic {KEY}"},
         {"Authorization": f"Bearer {KEY[:-1]}"},

@@ -1,6 +1,7 @@
 """Calls, and handlers before a publication. The server is `tests/engine/own_app.py`."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ async def server(folder: Path) -> AsyncIterator[AppServer]:
         yield server
     finally:
         await server.stop()
+
+
+@pytest.fixture
+def room() -> str:
+    """A room for one test, with a name short enough for a handler to add to it."""
+    return f"room.{secrets.token_hex(8)}"
 
 
 @pytest_asyncio.fixture

@@ -75,7 +75,7 @@ class AppServer:
             **environment,
         }
         self._command = command
-        self._folder = folder
+        self.folder = folder
         self._process: BaseProcess | None = None
 
     @asynccontextmanager
@@ -91,7 +91,7 @@ class AppServer:
     async def start(self) -> None:
         """Start, and wait until requests are answered."""
         self._process = start_process(
-            self._command, self._folder, self._environment, self.log, is_forked=self.is_forked
+            self._command, self.folder, self._environment, self.log, is_forked=self.is_forked
         )
         await self.wait_for_status("/healthz", 200)
 

@@ -1,8 +1,8 @@
-// The socket opens with the session's cookie, which the browser sends by itself.
+// The handshake carries the session cookie. The browser adds it by itself.
 
-export { check, enter, goOnAs } from "./session.js";
+export { check, enter, goOnAs } from "./sessions.js";
 
-/** Nothing to show. */
+/** The browser adds the cookie. */
 export async function handshake() {
   return {};
 }

@@ -1,10 +1,10 @@
-// The socket opens for everybody, and the first message has an access token.
+// The server accepts every socket. The first message carries an access token.
 
 import { freshTokens, keepFresh } from "./tokens.js";
 
 export { check, enter, goOnAs } from "./tokens.js";
 
-/** What to show, or null without a session. Rejects as `check` does. */
+/** The first message, or null without a session. Rejects as `check` does. */
 export async function handshake() {
   const tokens = await freshTokens();
   if (tokens === null) return null;

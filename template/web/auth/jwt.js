@@ -1,11 +1,11 @@
-// The socket opens with an access token among the subprotocols: a browser lets scripts
-// set no headers on a handshake.
+// The handshake carries an access token among the subprotocols, because browsers do not let
+// scripts set its headers.
 
 import { freshTokens, keepFresh } from "./tokens.js";
 
 export { check, enter, goOnAs } from "./tokens.js";
 
-/** What to show, or null without a session. Rejects as `check` does. */
+/** The subprotocol, or null without a session. Rejects as `check` does. */
 export async function handshake() {
   const tokens = await freshTokens();
   if (tokens === null) return null;

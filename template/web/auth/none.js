@@ -1,19 +1,19 @@
-// Everybody is a guest, with a name from the server.
+// Everybody is a guest. The server chooses the name.
 
-/** What may be wrong when a handshake fails: HTTP does not tell a guest which it is. */
+/** Why a handshake may fail. The page can't find out which of them it is. */
 export const REFUSED =
   "The server does not accept the connection: it is starting or full, you have too many " +
   "open, or its ALLOWED_ORIGINS do not name this address.";
 
-/** Nothing to ask. */
+/** Guests do not log in. */
 export async function enter() {}
 
-/** A guest is the same person under every name. */
+/** The server makes a new guest for every connection. The person is the same. */
 export function goOnAs() {
   return true;
 }
 
-/** Nothing to show. */
+/** Guests have no credentials. */
 export async function handshake() {
   return {};
 }

@@ -1,8 +1,8 @@
-// The socket opens with a ticket in its address: each with one of its own.
+// The socket's URL carries a ticket, which is good for one handshake.
 
 import { Refused, post } from "./accounts/http.js";
 
-export { check, enter, goOnAs } from "./session.js";
+export { check, enter, goOnAs } from "./sessions.js";
 
 /** A new ticket, or null without a session. Rejects as `check` does. */
 export async function handshake() {

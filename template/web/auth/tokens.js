@@ -1,16 +1,16 @@
-// The session is a pair of tokens in IndexedDB, which the tabs share. Any script of this
-// origin can read them: the page's content security policy lets no foreign one run.
+// The session is a pair of tokens in IndexedDB, which all tabs share. Any script of this
+// origin can read them, so the page's content security policy allows no foreign script.
 
 import { enterAs } from "./accounts/form.js";
 import { Refused, get, post, tryOrigin } from "./accounts/http.js";
 
 export { goOnAs } from "./accounts/form.js";
 
-// The name of the database, of its one store, of the one record there, and of the lock.
+// The name of the database, of its only store, of the only record in it, and of the lock.
 const TOKENS = "tokens";
-// The part of its life after which an access token is exchanged.
+// The part of its lifetime after which an access token is exchanged for a new one.
 const FRESH = 0.8;
-// Milliseconds until the next attempt, when the server could not be asked for new ones.
+// Milliseconds until the next attempt, after the server could not be asked for new tokens.
 const RETRY = 10_000;
 
 /** Resolves when somebody is logged in. After a session: with the reason why it ended. */
@@ -25,7 +25,7 @@ export async function check() {
   return true;
 }
 
-/** Tokens that are good for a while and are not `refused`; null when the session is over. */
+/** Tokens that are valid for a while and are not `refused`; null when the session is over. */
 export async function freshTokens(refused = null) {
   return alone(async () => {
     const tokens = await stored();
@@ -43,20 +43,20 @@ export async function freshTokens(refused = null) {
 }
 
 /**
- * Have an open socket outlive the access token that it came with: `send` a fresh one in
- * time, again and again. Returns a function that stops it.
+ * Keep a socket open for longer than its access token is valid: `send` a fresh token in
+ * time, again and again. Returns a function that stops this.
  */
 export function keepFresh(tokens, send) {
   let isOpen = true;
   let timer = 0;
   const schedule = ({ stale_at, expires_at }) => {
-    // Not all tabs at the same moment: they share the tokens, and the first renews them.
+    // Tabs do this at different moments, so that the first one renews the tokens for all.
     const spread = (Math.random() * (expires_at - stale_at)) / 2;
     timer = setTimeout(renew, stale_at - Date.now() + spread);
   };
   const renew = async () => {
     const fresh = await freshTokens().catch(() => undefined);
-    // Without a session, the server is about to close the socket.
+    // The session is over, so the server is about to close the socket.
     if (!isOpen || fresh === null) return;
     if (fresh === undefined) {
       timer = setTimeout(renew, RETRY);
@@ -79,7 +79,7 @@ async function whoAmI() {
     tokens = await freshTokens(tokens);
     answer = tokens && (await get("auth/me", bearer(tokens)));
   }
-  return answer?.username ?? null;
+  return answer && { id: answer.id, name: answer.username };
 }
 
 async function login(username, password) {
@@ -99,8 +99,8 @@ async function logout() {
 }
 
 /**
- * Run `task` in one tab at a time: a refresh token that is used twice ends the session.
- * Web Locks exist on secure origins (HTTPS and localhost) only.
+ * Run `task` in one tab at a time, because a refresh token that is used twice ends the
+ * session. Web Locks exist on secure origins (HTTPS and localhost) only.
  */
 function alone(task) {
   return navigator.locks ? navigator.locks.request(TOKENS, task) : task();
@@ -124,8 +124,8 @@ async function forget() {
 }
 
 /**
- * Do one thing with the store and return the result. localStorage would not do: what
- * one tab writes there, another still reads in its old state, even under a lock.
+ * Do one thing with the store and return the result. localStorage is not enough: a tab may
+ * still read the old value after another tab has written, even under a lock.
  */
 async function inStore(mode, action) {
   const database = await openDatabase();

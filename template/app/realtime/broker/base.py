@@ -58,7 +58,7 @@ class Publication(Event):
         self.previous = previous
         """The offset of the publication before it in this channel and epoch.
 
-        For the first publication of an epoch: the offset at which the epoch began.
+        For the first one that the broker knows of: where the channel stood, which can be 0.
         """
 
 
@@ -110,8 +110,8 @@ class Backend(BroadcastBackend):
 
     **Positions.** Every record gets a position: an epoch and an offset. Within an epoch the
     offsets of a channel grow; they need not be contiguous, so nobody calculates with them.
-    Each publication also names the offset `previous` to its own. A subscriber that is at
-    another offset has missed something.
+    Each publication also names the offset `previous` to its own. A subscriber whose own
+    offset is lower has missed something.
 
     **Epochs.** When publications that somebody may have seen are lost before their time, for
     example because the broker restarted without its data, a new epoch begins. An offset of

@@ -7,7 +7,7 @@ from tests.support.auth.tokens import Tokens
 
 
 async def sign_in(base_url: str, name: str) -> Tokens:
-    """What a client says after a login, and sends with a request."""
+    """The tokens of a new login, which a socket carries in its first message."""
     answer = (await log_in(base_url, name)).json()
     return Tokens(
         headers={"Authorization": f"Bearer {answer['access_token']}"},

@@ -5,7 +5,7 @@ from tests.support.auth.tokens import Tokens
 
 
 async def sign_in(base_url: str, name: str) -> Tokens:
-    """What a client sends after a login."""
+    """The tokens of a new login, which the handshake carries in a header."""
     answer = (await log_in(base_url, name)).json()
     return Tokens(
         headers={"Authorization": f"Bearer {answer['access_token']}"},

@@ -3,9 +3,9 @@
 from tests.support.client import Credentials
 
 SETTINGS: dict[str, str] = {}
-"""What every server needs: nothing."""
+"""The settings that every server needs for this style: none."""
 
 
 async def sign_in(base_url: str, name: str) -> Credentials:  # noqa: ARG001
-    """What a guest presents: nothing. The server chooses the name."""
+    """A guest presents nothing. The server chooses the name."""
     return Credentials()

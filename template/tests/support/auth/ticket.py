@@ -10,7 +10,7 @@ from tests.support.client import Credentials
 
 @dataclass(frozen=True)
 class Session(Credentials):
-    """The session of a user, who gets a new ticket for each socket."""
+    """A session. Each socket is opened with a new ticket."""
 
     base_url: str = ""
 
@@ -26,7 +26,7 @@ class Session(Credentials):
 
 
 async def sign_in(base_url: str, name: str) -> Session:
-    """What a browser has after a login."""
+    """The session of a new login."""
     session = (await log_in(base_url, name)).cookies["session"]
     headers = {"Cookie": f"session={session}", "Origin": base_url}
     return Session(headers=headers, base_url=base_url)

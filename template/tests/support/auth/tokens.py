@@ -1,4 +1,4 @@
-"""Access tokens: those that a login gives, and those that somebody else made."""
+"""Access tokens: those that the server issued, and bad ones for the tests to try."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from tests.support.client import Credentials
 
 @dataclass(frozen=True)
 class Tokens(Credentials):
-    """What a login gave, and how a client presents it."""
+    """The tokens of a login, and how a client presents them."""
 
     access_token: str = ""
     refresh_token: str = ""
@@ -29,7 +29,7 @@ class Tokens(Credentials):
         return replace(self, headers=headers, first_frame=frame, access_token=token)
 
     def expiring_in(self, seconds: float) -> Self:
-        """The same with an access token of this login that is good for so long."""
+        """The same with an access token of this login that expires in so many seconds."""
         return self.with_access_token(sign(self.claims | {"exp": int(time.time() + seconds)}))
 
     @property
@@ -39,7 +39,7 @@ class Tokens(Credentials):
 
 
 async def log_in_anew(base_url: str) -> dict[str, str]:
-    """The tokens of another login of Ada's."""
+    """Log Ada in once more. Returns the tokens."""
     tokens: dict[str, str] = (await log_in(base_url, "Ada")).json()
     return tokens
 
@@ -53,7 +53,7 @@ def sign(claims: dict[str, Any], key: str = SECRET_KEY, algorithm: str = "HS256"
 
 
 def bad_tokens(mine: Tokens, of_another: Tokens) -> dict[str, str]:
-    """What opens nothing, made from the tokens of two users."""
+    """Tokens that the server must refuse, made from the tokens of two users."""
     claims = mine.claims
     header, payload, signature = mine.access_token.split(".")
     other_payload = encode({**claims, "sub": of_another.claims["sub"]})
@@ -69,14 +69,14 @@ def bad_tokens(mine: Tokens, of_another: Tokens) -> dict[str, str]:
         "another audience": sign({**claims, "aud": "another application"}),
         "several audiences": sign({**claims, "aud": [PROJECT_NAME, "another application"]}),
         "another issuer": sign({**claims, "iss": "somebody else"}),
-        "subject that is no name": sign({**claims, "sub": 7}),
+        "subject that is no string": sign({**claims, "sub": 7}),
         "no algorithm": sign(claims, "", "none"),
         "no algorithm, signature left": f"{unsigned}.{payload}.{signature}",
         "another algorithm": sign(claims, SECRET_KEY * 2, "HS512"),
         "another user under the signature": f"{header}.{other_payload}.{signature}",
         "another user, no algorithm": f"{unsigned}.{other_payload}.",
         "login of another user": sign({**claims, "sid": of_another.claims["sid"]}),
-        "name of another user": sign({**claims, "sub": of_another.claims["sub"]}),
+        "id of another user": sign({**claims, "sub": of_another.claims["sub"]}),
         "login that nobody has": sign({**claims, "sid": "made-up"}),
         "refresh token": mine.refresh_token,
         **{f"without {name}": sign(without(claims, name)) for name in CLAIMS},

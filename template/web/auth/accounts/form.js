@@ -26,27 +26,27 @@ const MODES = {
   },
 };
 
-// Who the page is for; undefined when the server could not be asked.
+// The user of this page, { id, name }; undefined when the server could not be asked.
 let user = null;
-// The attempt to log out, while one is under way.
+// The attempt to log out, while there is one.
 let leaving = null;
 
 /**
- * Resolves when somebody is logged in: from before, or through the form. `ended` is the
- * server's reason for the end of a session, and undefined on a new page. It resolves as
- * well when the server can't be asked who is there: the connection will find out.
+ * Resolves when somebody is logged in: already, or through the form. `ended` is the
+ * server's reason for the end of a session, and undefined on a new page. It also resolves
+ * when the server can't be asked who is logged in: the connection will find out.
  */
 export async function enterAs({ whoAmI, login, register, logout }, ended) {
   await leaving;
   const isNew = ended === undefined;
-  let name = isNew ? await unlessUnreachable(whoAmI()) : null;
+  let found = isNew ? await unlessUnreachable(whoAmI()) : null;
   let reason = isNew ? goodbye() : (ENDED_BECAUSE[ended] ?? ENDED);
-  while (name === null) {
+  while (found === null) {
     await askForAccount({ login, register }, reason);
-    name = await unlessUnreachable(whoAmI());
+    found = await unlessUnreachable(whoAmI());
     reason = NOT_KEPT;
   }
-  if (!goOnAs(name)) await new Promise(() => {});
+  if (!goOnAs(found)) await new Promise(() => {});
   $("#account").hidden = true;
   $("#chat").hidden = false;
   $("#logout").hidden = false;
@@ -56,12 +56,12 @@ export async function enterAs({ whoAmI, login, register, logout }, ended) {
 }
 
 /**
- * Whether the page may go on for `name`, who may have logged in in another tab. What it
- * holds is not for anybody else: then this begins with a new one.
+ * Whether the page may go on for a user, who may have logged in in another tab. If it was
+ * for somebody else, its content is not for this user, and a new page replaces it.
  */
-export function goOnAs(name) {
-  user ??= name;
-  if (name === user) return true;
+export function goOnAs(found) {
+  user ??= found;
+  if (found?.id === user?.id) return true;
   sessionStorage.clear();
   reload();
   return false;
@@ -76,7 +76,7 @@ function askForAccount({ login, register }, reason) {
   $("#logout").hidden = true;
   $("#account").hidden = false;
   $("#account-reason").textContent = reason;
-  $("#username").value = user ?? "";
+  $("#username").value = user?.name ?? "";
   setMode("login");
   $("#account-mode").onclick = () => {
     setMode($("#account-form").dataset.mode === "login" ? "register" : "login");
@@ -120,7 +120,7 @@ function setMode(mode) {
   ($("#username").value ? $("#password") : $("#username")).focus();
 }
 
-/** A new page forgets everything that this one held, but what to say. */
+/** Begin with a new page, which knows only that somebody has logged out. */
 async function leave(logout) {
   try {
     await logout();
@@ -136,13 +136,13 @@ async function leave(logout) {
   await new Promise(() => {});
 }
 
-/** Begin with a new page, and have nobody asked about what waits to be sent on this one. */
+/** Begin with a new page, without a question about messages that this one has not sent. */
 function reload() {
   window.onbeforeunload = null;
   location.reload();
 }
 
-/** What to say to somebody who has just logged out. */
+/** The sentence for somebody who has just logged out. */
 function goodbye() {
   const hasLeft = sessionStorage.getItem("goodbye") !== null;
   sessionStorage.removeItem("goodbye");

@@ -1,7 +1,7 @@
-// Milliseconds that an answer may take.
+// How long (milliseconds) an answer may take.
 const TIMEOUT = 10_000;
 
-/** The server's answer was no. The message is a sentence for people. */
+/** The server refused a request. The message is a sentence for people. */
 export class Refused extends Error {
   constructor(status, message) {
     super(message);
@@ -28,8 +28,8 @@ export async function post(path, fields, options = {}) {
 }
 
 /**
- * Rejects with Refused if the server takes nothing from pages of this origin. A browser
- * names the origin of a POST, as on a handshake; this one logs nobody out.
+ * Rejects with Refused if the server does not accept pages of this origin. Browsers send the
+ * origin with a POST, as with a handshake. Without credentials, this one logs nobody out.
  */
 export async function tryOrigin() {
   await post("auth/logout", {}, { credentials: "omit" });

@@ -1,34 +1,36 @@
 """Messages between any number of processes, through Redis publish/subscribe.
 
-Guarantees: the records of a channel reach every subscribed worker in order, and each
-once. One script gives a record its offset, appends it to the channel's history and
-publishes it, so whatever was heard by anybody is in the history, and what a worker did
-not hear during an outage can be read from there. After an outage the backend yields
-`Resubscribed` for every channel.
+Guarantees: the records of a channel reach every subscribed worker in order and once. One
+script gives a record its offset, appends it to the channel's history and publishes it. So
+everything that a subscriber receives is in the history, and what a worker missed during
+an outage can be read from there. After an outage the backend returns `Resubscribed` for
+every channel.
 
-Redis keeps a position for a week after its last use. The epoch changes after that, when
-Redis restarts without an append-only file, when a replica takes over, and when a worker
-has seen more than Redis remembers.
+An offset is the time of its publication in microseconds, or one more than the one before
+it if the clock is behind. So a channel that was forgotten never gives an offset twice.
+Reading a channel stores nothing. The position of a channel takes some 150 bytes for a week
+after its last publication, or for as long as its history.
+
+All channels share an epoch. It changes when Redis restarts without an append-only file and
+when a replica takes over. A channel gets an epoch of its own when a worker has seen more
+of it than Redis remembers.
+
+Redis 6.2 or later is needed.
 """
 
 import asyncio
 import logging
-import math
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from itertools import count
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
 from broadcaster import Event
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
 
 from app import PROJECT_NAME
 from app.realtime.broker.base import (
@@ -37,17 +39,23 @@ from app.realtime.broker.base import (
     BrokerUnavailable,
     History,
     IdTaken,
+    Page,
     Publication,
     Record,
 )
 from app.realtime.broker.redis.pipeline import Argument, Outage, Pipeline, Script, describe
 from app.realtime.broker.redis.subscriptions import Subscriptions
 from app.realtime.protocol import Position
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 logger = logging.getLogger(__name__)
 
 POSITION_SECONDS = 7 * 24 * 3600
-"""How long Redis remembers where a channel stands, or for as long as its history."""
+"""How long Redis remembers where a channel stands, unless its history lasts longer."""
 
 
 class RedisBackend(Backend):
@@ -56,18 +64,19 @@ class RedisBackend(Backend):
     def __init__(self, url: str, history_size: int, history_seconds: float) -> None:
         super().__init__(url, history_size, history_seconds)
         self._pool = pool = connection_pool(url)
-        self._publish = Script("redis_position.lua", "redis_publish.lua")
-        self._history = Script("redis_position.lua", "redis_history.lua")
-        canary = Script("redis_canary.lua")
-        scripts = (self._publish, self._history, canary)
-        # History may be large, and publishing does not wait for it.
+        self._publish = Script("position.lua", "publish.lua")
+        self._history = Script("position.lua", "history.lua")
+        self._page = Script("position.lua", "page.lua")
+        canary = Script("canary.lua")
+        scripts = (self._publish, self._history, self._page, canary)
+        # History can be large. Publishing does not wait for it.
         self._writes = Pipeline(pool, scripts, PUBLISH_DEADLINE)
         self._reads = Pipeline(pool, scripts, PUBLISH_DEADLINE)
         # Publish/subscribe ignores the database number, so the names carry it.
         database = pool.connection_kwargs.get("db", 0)
         self._prefix = f"{PROJECT_NAME}:{database}:"
         self._subscriptions = Subscriptions(pool, self._writes, canary, self._prefix)
-        # Each command brings an epoch that nobody had, should one have to begin.
+        # Each command carries a unique epoch, in case that one has to begin.
         self._worker = secrets.token_hex(8)
         self._commands = count()
         self._failed = False
@@ -102,11 +111,11 @@ class RedisBackend(Backend):
 
     def submit(
         self, channel: str, message: str | Record, seen: Position | None = None
-    ) -> asyncio.Future[None]:
+    ) -> asyncio.Future[Position | None]:
         self._refuse_in_an_outage()
         name = self._prefix + channel
         if isinstance(message, str):
-            answer = self._writes.submit("PUBLISH", name, f"  {message}".encode())
+            answer = self._writes.submit("PUBLISH", name, f"   {message}".encode())
         else:
             payload = message.message.encode()
             answer = self._writes.submit(
@@ -114,54 +123,69 @@ class RedisBackend(Backend):
                     self._publish, channel, seen, name, message.id, message.digest, payload
                 )
             )
-        taken = asyncio.get_running_loop().create_future()
+        taken: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(partial(self._taken, message, taken))
         return taken
 
     def _taken(
-        self, message: str | Record, taken: asyncio.Future[None], answer: asyncio.Future[Any]
+        self,
+        message: str | Record,
+        taken: asyncio.Future[Position | None],
+        answer: asyncio.Future[Any],
     ) -> None:
-        """Tell whoever waits for `taken` what Redis answered."""
+        """Pass on Redis' answer to whoever waits for `taken`."""
+        position: Position | None = None
         error = answer.exception()
         if error is not None:
             error = self._unavailable("take the message", error)
         else:
             self._failed = False
-            if isinstance(message, Record) and answer.result():
-                error = IdTaken(message.id)
+            if isinstance(message, Record):
+                epoch, offset, is_other = answer.result()
+                position = Position(epoch=epoch.decode(), offset=int(offset))
+                if is_other:
+                    error = IdTaken(message.id)
         if taken.cancelled():
             return
         if error is None:
-            taken.set_result(None)
+            taken.set_result(position)
         else:
             taken.set_exception(error)
 
     async def history(
-        self, channel: str, *, last: int, after: int | None, seen: Position | None
+        self,
+        channel: str,
+        *,
+        last: int,
+        after: Sequence[Position] = (),
+        seen: Position | None = None,
     ) -> History:
-        command = self._command(
-            self._history, channel, seen, last, math.inf if after is None else after
-        )
+        wanted = {(position.epoch, position.offset) for position in after}
+        arguments = [argument for position in wanted for argument in position]
         confirmed = self._subscriptions.confirmed(channel)
         if not confirmed.is_set():
             self._refuse_in_an_outage()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 await confirmed.wait()
-                epoch, offset, *messages = await self._reads.submit(*command)
+                command = self._command(self._history, channel, seen, last, *arguments)
+                position, publications = read(channel, await self._reads.submit(*command))
         except Outage as error:
             raise self._unavailable("answer", error) from error
         self._failed = False
-        position = Position(epoch=epoch.decode(), offset=offset)
-        publications = [
-            Publication(
-                channel,
-                message.decode(errors="replace"),
-                Position(epoch=position.epoch, offset=offset - age),
-            )
-            for age, message in enumerate(messages)
-        ]
-        return History(position, publications[::-1])
+        return History(position, publications)
+
+    async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
+        self._refuse_in_an_outage()
+        bound = "" if before is None else str(before)
+        command = self._command(self._page, channel, None, bound, limit + 1)
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                position, publications = read(channel, await self._reads.submit(*command))
+        except Outage as error:
+            raise self._unavailable("answer", error) from error
+        self._failed = False
+        return Page(position.epoch, publications[-limit:], complete=len(publications) <= limit)
 
     async def next_published(self) -> Event:
         return await self._subscriptions.heard.get()
@@ -169,30 +193,31 @@ class RedisBackend(Backend):
     def _command(
         self, script: Script, channel: str, seen: Position | None, *arguments: Argument
     ) -> list[Argument]:
-        """What runs a script on the keys of a channel."""
+        """The command that runs a script on the keys of a channel."""
         keys = [f"{self._prefix}{kind}:{channel}" for kind in ("position", "history", "ids")]
+        keys.insert(0, f"{self._prefix}epoch")
         return [
             "EVALSHA",
             script.digest,
             len(keys),
             *keys,
             f"{self._worker}-{next(self._commands):x}",
-            max(POSITION_SECONDS, math.ceil(self.history_seconds)),
+            max(POSITION_SECONDS, ceil(self.history_seconds)),
             self.history_size,
-            math.ceil(self.history_seconds),
+            ceil(self.history_seconds),
             seen.epoch if seen is not None else "",
             seen.offset if seen is not None else 0,
             *arguments,
         ]
 
     def _refuse_in_an_outage(self) -> None:
-        """Raise BrokerUnavailable once it is known that Redis is out of reach.
+        """Raise BrokerUnavailable once it is known that Redis is unreachable.
 
-        Only the first waits for the deadline. A second for each of many requests would
-        leave sockets unread until their keepalive fails.
+        Only the first request waits for the deadline. If each of many requests waited, the
+        sockets would be left unread until their keepalive fails.
         """
         if self._failed and not self.alive:
-            raise BrokerUnavailable("Redis is out of reach")
+            raise BrokerUnavailable("Redis is unreachable")
 
     def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
         unavailable = BrokerUnavailable(f"Redis did not {what}: {describe(error)}")
@@ -202,10 +227,25 @@ class RedisBackend(Backend):
         return unavailable
 
 
+def read(channel: str, answer: Sequence[Any]) -> tuple[Position, list[Publication]]:
+    """The answer of a script: where the channel stands, and publications, oldest first."""
+    epoch = answer[0].decode()
+    publications = [
+        Publication(
+            channel,
+            message.decode(errors="replace"),
+            Position(epoch=epoch, offset=int(offset)),
+            int(previous),
+        )
+        for offset, previous, message in zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
+    ]
+    return Position(epoch=epoch, offset=int(answer[1])), publications[::-1]
+
+
 def connection_pool(url: str) -> BlockingConnectionPool:
-    """Connections with what this backend relies on. Raises ValueError for a URL that can't be."""
-    # Reconnecting is the supervisor's work, and a publish that may have been carried out
-    # must not be repeated behind its sender's back.
+    """Connections as this backend needs them. Raises ValueError for a URL that can't be used."""
+    # The supervisor reconnects. A publish that may have been carried out must not be repeated
+    # without the sender's knowledge.
     options: dict[str, Any] = {
         "max_connections": 3,  # one subscribes, one writes, one reads history
         "timeout": PUBLISH_DEADLINE,

@@ -1,4 +1,4 @@
--- Does what a publication needs, with commands that a publication uses.
+-- Does what a publication does, so that it fails where a publication fails.
 -- KEYS[1]  key to write
 -- ARGV[1]  channel to publish to
 

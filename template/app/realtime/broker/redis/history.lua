@@ -1,14 +1,34 @@
--- What the channel remembers, as {epoch, offset, newest message, …, oldest message}.
+-- What the channel remembers: {epoch, offset, and for each record, newest first, its offset,
+-- the previous offset and the message}.
 -- ARGV[7]  how many of the last records, at least
--- ARGV[8]  and those after this offset
+-- ARGV[8], ARGV[9], …  and all after these positions, epoch and offset, if nothing is missing
 
 local epoch, offset = position()
-local answer = { epoch, offset }
-local count = math.max(tonumber(ARGV[7]), offset - tonumber(ARGV[8]))
-if count > 0 then
-  local entries = redis.call('XREVRANGE', KEYS[2], '+', math.max(0, oldest_time()), 'COUNT', count)
-  for _, entry in ipairs(entries) do
-    answer[#answer + 1] = entry[2][4]
+local answer = { epoch, format(offset) }
+local first = redis.call('XRANGE', KEYS[3], oldest, '+', 'COUNT', 1)[1]
+if not first then
+  return answer
+end
+local reaches_back_to = tonumber(first[2][4])
+local after = offset
+for index = 8, #ARGV, 2 do
+  local wanted = tonumber(ARGV[index + 1])
+  if ARGV[index] == epoch and wanted >= reaches_back_to and wanted < after then
+    after = wanted
   end
+end
+local entries = {}
+if after < offset then
+  local start = math.max(after + 1, tonumber(string.match(oldest, '^%d+')))
+  entries = redis.call('XREVRANGE', KEYS[3], '+', format(start) .. '-0')
+end
+local last = tonumber(ARGV[7])
+if #entries < last then
+  entries = redis.call('XREVRANGE', KEYS[3], '+', oldest, 'COUNT', last)
+end
+for _, entry in ipairs(entries) do
+  answer[#answer + 1] = string.match(entry[1], '^%d+')
+  answer[#answer + 1] = entry[2][4]
+  answer[#answer + 1] = entry[2][6]
 end
 return answer

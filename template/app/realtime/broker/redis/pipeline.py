@@ -1,4 +1,4 @@
-"""Commands to Redis over one connection, all that wait in one round trip."""
+"""Sends commands to Redis over one connection, all that wait in one round trip."""
 
 import asyncio
 import hashlib
@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from hiredis import pack_command
+
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
@@ -20,16 +21,16 @@ AT_ONCE = 256
 """Commands in one round trip."""
 
 TURNS = 3
-"""Turns of the event loop for which the first command waits for others to go along.
+"""Turns of the event loop for which the first command waits for others.
 
-A turn takes microseconds. A round trip is several system calls, here and there.
+A turn takes microseconds. A round trip is several system calls on both sides.
 """
 
 MAX_WAITING = 10_000
 """Commands that may wait to be sent; one more fails at once."""
 
-# What a broken connection, an unreachable server or one that is loading raises. That of
-# uvloop, when it is written to after a reset, is a RuntimeError.
+# What a broken connection, an unreachable server or a server that is loading raises. uvloop
+# raises RuntimeError when a connection is written to after a reset.
 Outage = (RedisError, OSError, TimeoutError, RuntimeError)
 
 Argument = str | bytes | float
@@ -39,10 +40,10 @@ class Script:
     """A Lua script: the files of these names, one after the other."""
 
     def __init__(self, *names: str) -> None:
-        folder = files("app.realtime.broker")
+        folder = files("app.realtime.broker.redis")
         self.source = "\n".join(folder.joinpath(name).read_text() for name in names)
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        """By which Redis knows the script, once it was loaded."""
+        """How Redis identifies the script, once it is loaded."""
 
 
 class Waiting(NamedTuple):
@@ -55,11 +56,12 @@ class Waiting(NamedTuple):
 
 
 class Pipeline:
-    """Sends commands in the order in which they were given.
+    """Sends commands in the order of their submission.
 
-    A command that is not answered within `deadline` seconds fails, and with it those
-    that were sent with it. So it fails alone when half of that has passed before it can
-    be sent. None is carried out twice, and no script after one that was given later.
+    A command that is not answered within `deadline` seconds fails, together with those
+    that were sent with it. If half of the deadline has passed before it can be sent, it
+    fails alone. No command is carried out twice, and no script after one that was
+    submitted later.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Pipeline:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send what is given, until the end of the block."""
+        """Send what is submitted, for the length of the block."""
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(self._send())
             try:
@@ -83,7 +85,7 @@ class Pipeline:
                 sending.cancel()
 
     def submit(self, *command: Argument) -> asyncio.Future[Any]:
-        """Send a command. The answer is a result, or one of `Outage`."""
+        """Send a command. The future gets the result, or an error of `Outage`."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
@@ -111,7 +113,7 @@ class Pipeline:
             except Outage as error:
                 answers = [error] * len(batch)
             except Exception:
-                logger.exception("commands to Redis failed in a way not foreseen")
+                logger.exception("commands to Redis failed unexpectedly")
                 if self._connection is not None:
                     await self._connection.disconnect(nowait=True)
                 answers = [ConnectionError("the connection to Redis was given up")] * len(batch)
@@ -124,7 +126,7 @@ class Pipeline:
                     waiting.answer.set_result(answer)
 
     def _next_batch(self) -> list[Waiting]:
-        """What is to be sent, without commands that nobody waits for and those that are late."""
+        """What to send next, without commands that nobody waits for or that are too late."""
         latest = asyncio.get_running_loop().time() + self._deadline / 2
         batch: list[Waiting] = []
         while self._waiting and len(batch) < AT_ONCE:
@@ -156,7 +158,7 @@ class Pipeline:
     async def _round_trip(
         self, connection: AbstractConnection, commands: Sequence[bytes]
     ) -> list[Any]:
-        """What redis-py's own pipeline does, but for retries and telemetry."""
+        """What redis-py's own pipeline does, without retries and telemetry."""
         await connection.send_packed_command(commands)
         answers: list[Any] = []
         is_replica = False
@@ -172,10 +174,10 @@ class Pipeline:
 
 
 def unknown_scripts(batch: Sequence[Waiting], answers: Sequence[Any]) -> list[int]:
-    """Which commands of a batch can be sent again, since Redis did not know their script.
+    """The commands of a batch that can be sent again because Redis did not know their script.
 
-    Not those before one that it did know, as when another worker loaded it meanwhile: they
-    would come after what they were sent before. They fail.
+    A command before one whose script Redis did know can't: another worker loaded the script
+    in between, and the command would be carried out after a later one. It fails.
     """
     unknown: list[int] = []
     for n in reversed(range(len(batch))):
@@ -187,11 +189,11 @@ def unknown_scripts(batch: Sequence[Waiting], answers: Sequence[Any]) -> list[in
 
 
 def pack(*command: Argument) -> bytes:
-    """A command as it goes to Redis, at an eighth of what redis-py's own way costs."""
+    """Encode a command, at an eighth of the cost of redis-py's own encoder."""
     packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub is for tuples of one
     return packed
 
 
 def describe(error: BaseException) -> str:
-    """An error in words: some of those of asyncio and Redis have only a name."""
+    """Describe an error. Some asyncio and Redis exceptions have no message, only a name."""
     return f"{type(error).__name__} {error}".strip()

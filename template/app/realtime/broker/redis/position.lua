@@ -1,48 +1,75 @@
 -- What the scripts beside this one begin with.
--- KEYS[1]  position of the channel: a hash of epoch, offset and run
--- KEYS[2]  its history: a stream with an entry for each record, the last at `offset`
--- KEYS[3]  its ids: for each record of the history, "<entry> <digest>"
--- ARGV[1]  epoch to begin with, if one has to
--- ARGV[2]  seconds to remember the position after its last use
+-- KEYS[1]  the epoch of the whole server: a hash of epoch and run
+-- KEYS[2]  position of the channel: a hash of server epoch, epoch and offset
+-- KEYS[3]  its history: a stream with an entry for each record, whose ID is the offset
+-- KEYS[4]  its ids: for each record of the history, "<offset> <digest>"
+-- ARGV[1]  epoch to begin with, if one has to begin
+-- ARGV[2]  seconds to remember the position after its last publication
 -- ARGV[3]  records to remember
 -- ARGV[4]  seconds to remember a record
 -- ARGV[5]  epoch and
--- ARGV[6]  offset that the worker saw last
+-- ARGV[6]  offset that the worker has seen last
 
-local function begin_epoch()
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', 0)
-  redis.call('DEL', KEYS[2], KEYS[3])
+local function format(number)
+  return string.format('%.0f', number)
 end
 
--- Another run of a server may have lost the last records, and would give their offsets
--- again, if it restored a snapshot or was a replica. With an append-only file of its own
--- it has them.
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local oldest = format(math.max(0, now - ARGV[4] * 1000000)) .. '-0'
+
+-- Another run of a server may have lost the last records, if it restored a snapshot or was
+-- a replica. With an append-only file of its own it has them.
 local function kept_everything()
   return string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1', 1, true)
     and string.find(redis.call('INFO', 'replication'), 'master_replid2:0000000000', 1, true)
 end
 
-local function position()
+local function server_epoch()
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local known = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'offset')
-  if known[1] ~= run then
-    if not (known[1] and kept_everything()) then
-      begin_epoch()
-      known = { run, ARGV[1], 0 }
-    end
-    redis.call('HSET', KEYS[1], 'run', run)
+  local known = redis.call('HMGET', KEYS[1], 'run', 'epoch')
+  if known[1] == run then
+    return known[2]
   end
-  local epoch, offset = known[2], tonumber(known[3])
-  if ARGV[5] == epoch and tonumber(ARGV[6]) > offset then
-    begin_epoch()
-    epoch, offset = ARGV[1], 0
-  end
-  redis.call('EXPIRE', KEYS[1], ARGV[2])
-  return epoch, offset
+  local epoch = known[1] and kept_everything() and known[2] or ARGV[1]
+  redis.call('HSET', KEYS[1], 'run', run, 'epoch', epoch)
+  return epoch
 end
 
-local function oldest_time()
-  local now = redis.call('TIME')
-  return now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4] * 1000
+local server = server_epoch()
+
+local function remember(epoch, offset)
+  redis.call('HSET', KEYS[2], 'server', server, 'epoch', epoch, 'offset', format(offset))
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
+
+local function begin_epoch()
+  redis.call('DEL', KEYS[3], KEYS[4])
+  remember(ARGV[1], 0)
+  return ARGV[1], 0
+end
+
+-- A channel without a position is at 0 in the server's epoch. Reading it stores nothing.
+local function position()
+  local known = redis.call('HMGET', KEYS[2], 'server', 'epoch', 'offset')
+  local seen = tonumber(ARGV[6])
+  if known[1] == server then
+    local epoch, offset = known[2], tonumber(known[3])
+    if ARGV[5] == epoch and seen > offset then
+      return begin_epoch()
+    end
+    return epoch, offset
+  end
+  if known[1] then
+    redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  end
+  if ARGV[5] == server and seen > 0 then
+    -- The offset is a time. If it is recent, the position did not expire: it was lost.
+    if now - seen < ARGV[2] * 1000000 then
+      return begin_epoch()
+    end
+    return server, seen
+  end
+  return server, 0
 end
 

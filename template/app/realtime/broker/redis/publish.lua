@@ -1,38 +1,48 @@
--- Gives a record its place in the channel, remembers and publishes it, as one step.
+-- Gives a record its place in the channel, remembers and publishes it, in one step.
 -- ARGV[7]  channel to publish to
 -- ARGV[8]  id of the record
 -- ARGV[9]  digest of its content
 -- ARGV[10]  message
--- Answers 1 if the channel remembers another record of that id, else 0.
+-- Answers {epoch, offset, whether the channel remembers other content under that id}.
 
-local epoch, offset = position()
+local epoch, previous = position()
 local size = tonumber(ARGV[3])
 
-local function forget(size, since)
-  while redis.call('XLEN', KEYS[2]) > 0 do
-    local entry = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-    local time = tonumber(string.match(entry[1], '^%d+'))
-    if redis.call('XLEN', KEYS[2]) <= size and time >= since then
+local function forget(size)
+  while true do
+    local entry = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+    if not entry then
       return
     end
-    redis.call('XDEL', KEYS[2], entry[1])
-    redis.call('HDEL', KEYS[3], entry[2][2])
+    local offset = tonumber(string.match(entry[1], '^%d+'))
+    local is_new = now - offset <= ARGV[4] * 1000000
+    if is_new and redis.call('XLEN', KEYS[3]) <= size then
+      return
+    end
+    redis.call('XDEL', KEYS[3], entry[1])
+    redis.call('HDEL', KEYS[4], entry[2][2])
   end
 end
 
-forget(size, oldest_time())
-local taken = redis.call('HGET', KEYS[3], ARGV[8])
+forget(size)
+local taken = redis.call('HGET', KEYS[4], ARGV[8])
 if taken then
-  return taken == ARGV[9] and 0 or 1
+  local offset, digest = string.match(taken, '^(%d+) (.*)$')
+  return { epoch, offset, digest == ARGV[9] and 0 or 1 }
 end
 
-offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
+-- Microseconds since 1970, which is exact in a double until the year 2255.
+local offset = math.max(previous + 1, now)
+remember(epoch, offset)
+offset, previous = format(offset), format(previous)
 if size > 0 then
-  forget(size - 1, 0)
-  redis.call('XADD', KEYS[2], '*', 'id', ARGV[8], 'message', ARGV[10])
-  redis.call('HSET', KEYS[3], ARGV[8], ARGV[9])
-  redis.call('EXPIRE', KEYS[2], ARGV[4])
+  forget(size - 1)
+  redis.call(
+    'XADD', KEYS[3], offset .. '-0', 'id', ARGV[8], 'previous', previous, 'message', ARGV[10]
+  )
+  redis.call('HSET', KEYS[4], ARGV[8], offset .. ' ' .. ARGV[9])
   redis.call('EXPIRE', KEYS[3], ARGV[4])
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
 end
-redis.call('PUBLISH', ARGV[7], epoch .. ' ' .. offset .. ' ' .. ARGV[10])
-return 0
+redis.call('PUBLISH', ARGV[7], epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10])
+return { epoch, offset, 0 }

@@ -1,4 +1,4 @@
-"""What a worker hears from Redis, over a connection that comes back."""
+"""Subscriptions to Redis channels, which survive a lost connection."""
 
 import asyncio
 import contextlib
@@ -9,44 +9,44 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from broadcaster import Event
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, Publication, Resubscribed
 from app.realtime.broker.redis.pipeline import Outage, Pipeline, Script, describe
 from app.realtime.metrics import BROKER_RECONNECTS, POISON
 from app.realtime.protocol import Position
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 logger = logging.getLogger(__name__)
 
 QUEUE_SIZE = 10_000
-"""Publications that may wait to be distributed before reading from Redis waits."""
+"""Publications that may wait for delivery before the worker stops reading from Redis."""
 
 CANARY_INTERVAL = 1.0
-"""Seconds between the messages that a worker sends itself through Redis."""
+"""Seconds between the messages that a worker sends to itself through Redis."""
 
 CANARY_DEADLINE = 5.0
-"""Seconds without hearing one after which the connection is taken for dead."""
+"""Seconds without receiving one, after which the connection counts as dead."""
 
 BACKOFF_BASE, BACKOFF_CAP = 0.1, 2.0
-"""Seconds: the first and the longest ceiling of the wait before a reconnection."""
+"""Seconds: the first and the highest upper bound of the wait before a reconnection."""
 
 
 class Subscriptions:
-    """The channels that are wanted, subscribed again after every outage.
+    """The channels that are subscribed, and subscribed again after every outage.
 
-    One task owns the connection and reads from it. It is alive while the worker hears
-    its own canary, and Redis writes what a canary asks it to write, as a replica doesn't,
-    nor a server whose memory is full.
+    One task owns the connection and reads from it. The connection is alive while the
+    worker receives its own canary, and while Redis carries out the write in the canary's
+    script. A replica refuses that write, and so does a server whose memory is full.
     """
 
     def __init__(
         self, pool: BlockingConnectionPool, writes: Pipeline, canary: Script, prefix: str
     ) -> None:
-        """`writes` sends canaries. `prefix` begins every name in Redis."""
+        """`writes` sends the canaries. `prefix` is the beginning of every name in Redis."""
         self.heard: asyncio.Queue[Event] = asyncio.Queue(QUEUE_SIZE)
-        """What was published, and `Resubscribed` for each channel after an outage."""
+        """Publications, and `Resubscribed` for each channel after an outage."""
         self._pool = pool
         self._writes = writes
         self._canary = canary
@@ -69,7 +69,7 @@ class Subscriptions:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Stay connected, until the end of the block."""
+        """Stay connected for the length of the block."""
         tasks = [
             asyncio.create_task(self._supervise()),
             asyncio.create_task(self._send_canaries()),
@@ -82,22 +82,22 @@ class Subscriptions:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def add(self, channel: str) -> None:
-        """Want to hear a channel."""
+        """Subscribe to a channel."""
         self._wanted[channel] = asyncio.Event()
         await self._send("SUBSCRIBE", channel)
 
     async def remove(self, channel: str) -> None:
-        """Want it no more."""
+        """Unsubscribe from a channel."""
         self._wanted.pop(channel, None)
         self._interrupted.discard(channel)
         await self._send("UNSUBSCRIBE", channel)
 
     def confirmed(self, channel: str) -> asyncio.Event:
-        """Set while everything that is published on a wanted channel is sure to be heard."""
+        """Set while everything that is published on a channel is sure to be received."""
         return self._wanted[channel]
 
     async def _send(self, command: str, channel: str) -> None:
-        """Change the subscription at once if connected; else connecting will do it."""
+        """Change the subscription now if connected. Otherwise connecting does it."""
         if self._connection is None:
             return
         if command == "SUBSCRIBE":
@@ -108,7 +108,7 @@ class Subscriptions:
                     command, self._prefix + channel, check_health=False
                 )
         except Outage as error:
-            # The reading side meets the same broken connection and mends it.
+            # The reading task notices the broken connection too, and replaces it.
             logger.warning("Redis did not take %s: %s", command, describe(error))
 
     # --- The connection, owned by one task ------------------------------------------
@@ -122,7 +122,7 @@ class Subscriptions:
                 async with self._connected() as connection:
                     async with asyncio.timeout(CANARY_DEADLINE) as silence:
                         while True:
-                            # Less than redis-py's PubSub does, for every publication.
+                            # It does less for every publication than redis-py's PubSub.
                             message = await connection.read_response(
                                 disconnect_on_error=False, push_request=True
                             )
@@ -134,17 +134,17 @@ class Subscriptions:
                 ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
                 attempt = min(attempt + 1, 16)
                 delay = random.uniform(0, ceiling)  # noqa: S311
-                # The first failure is news; the attempts that follow are not.
+                # Only the first failure is news.
                 level = logging.WARNING if attempt == 1 else logging.DEBUG
                 logger.log(level, "no connection to Redis: %s", describe(error))
             except Exception:
                 delay = BACKOFF_CAP
-                logger.exception("the connection to Redis failed in a way not foreseen")
+                logger.exception("the connection to Redis failed unexpectedly")
             await asyncio.sleep(delay)
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[AbstractConnection]:
-        """A connection on which every wanted channel is being subscribed."""
+        """A connection on which every channel is being subscribed."""
         async with asyncio.timeout(CANARY_DEADLINE):
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         try:
@@ -165,7 +165,7 @@ class Subscriptions:
             await self._pool.release(connection)
 
     async def _receive(self, message: Sequence[bytes]) -> bool:
-        """Take what Redis sent; whether it was the canary."""
+        """Handle what Redis sent. Returns whether it was the canary."""
         kind, name, payload = message
         channel = name.decode().removeprefix(self._prefix)
         if kind == b"message" and channel == self._canary_channel:
@@ -180,7 +180,7 @@ class Subscriptions:
                 event = decode(channel, payload)
             except ValueError:
                 POISON.inc()
-                logger.warning("skipped what is no publication in %s", channel)
+                logger.warning("skipped a malformed publication in %s", channel)
             else:
                 await self.heard.put(event)
         elif kind == b"subscribe" and channel == self._canary_channel:
@@ -190,7 +190,7 @@ class Subscriptions:
         return False
 
     async def _confirm(self, channel: str) -> None:
-        """Redis answers in order, so the last answer that is due is the one that counts."""
+        """Redis answers in order, so only the last of the missing answers counts."""
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] <= 0:
             del self._unconfirmed[channel]
@@ -201,9 +201,9 @@ class Subscriptions:
                 await self.heard.put(Resubscribed(channel))
 
     async def _send_canaries(self) -> None:
-        """Publish what `alive` waits to hear, and at once when it can be heard."""
+        """Publish canaries, and the first one as soon as it can be received."""
         while True:
-            with contextlib.suppress(*Outage):  # silence is what tells
+            with contextlib.suppress(*Outage):  # the missing canary tells
                 await self._send_canary()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANARY_INTERVAL):
@@ -218,7 +218,7 @@ class Subscriptions:
             if not self._is_refused:
                 logger.warning("Redis does not take messages: %s", describe(error))
             self._is_refused = True
-            # There is nothing wrong with the connection.
+            # The connection itself is fine.
             await self._writes.submit("PUBLISH", channel, b"")
         else:
             if self._is_refused:
@@ -227,13 +227,14 @@ class Subscriptions:
 
 
 def decode(channel: str, data: bytes) -> Event:
-    """Read what was published: "epoch offset message", both empty for a mere string.
+    """Read a message: "epoch offset previous text". For a plain string, only text.
 
-    Raises ValueError when it is something else.
+    Raises ValueError for anything else.
     """
-    epoch, offset, message = data.decode().split(" ", 2)
-    if not epoch and not offset:
+    epoch, offset, previous, message = data.decode().split(" ", 3)
+    if not (epoch or offset or previous):
         return Event(channel, message)
-    if int(offset) < 1:
-        raise ValueError("offsets begin with 1")
-    return Publication(channel, message, Position(epoch=epoch, offset=int(offset)))
+    position = Position(epoch=epoch, offset=int(offset))
+    if not (epoch and 0 <= int(previous) < position.offset):
+        raise ValueError("the offsets don't grow")
+    return Publication(channel, message, position, int(previous))

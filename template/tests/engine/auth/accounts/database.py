@@ -1,7 +1,7 @@
 """New databases for the tests: on SQLite, and on a real PostgreSQL.
 
-The PostgreSQL is that in TEST_DATABASE_URL (postgresql+asyncpg://…), whose user may create
-databases, or a local one, of which only the binaries have to be there.
+Set TEST_DATABASE_URL (postgresql+asyncpg://…) to use a running PostgreSQL; its user must be
+allowed to create databases. Otherwise the tests start one from the local binaries.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ KINDS = ["sqlite", "postgresql"]
 GIVEN_SERVER = os.environ.get("TEST_DATABASE_URL")
 
 DEBIANS_FOLDER = Path("/usr/lib/postgresql")
-"""Where Debian and Ubuntu have what they don't put on PATH."""
+"""Where Debian and Ubuntu install the binaries, outside of PATH."""
 
-# What is lost when the machine fails is of no use to a test.
+# Tests need no durability: if the machine crashes, nobody reads their data.
 OPTIONS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -54,14 +54,14 @@ class Databases:
         self._server: URL | None = None
 
     async def create(self, kind: str) -> str:
-        """The URL of a new database. A PostgreSQL is started when it is first asked for."""
+        """The URL of a new database. The first PostgreSQL database starts the server."""
         name = f"tests_{secrets.token_hex(8)}"
         if kind == "sqlite":
             return f"sqlite+aiosqlite:///{self._folder / name}.db"
         if self._server is None:
             self._server = await self._stack.enter_async_context(postgresql())
         await execute(self._server, f"CREATE DATABASE {name}")
-        if GIVEN_SERVER:  # one of the tests' own is removed as a whole
+        if GIVEN_SERVER:  # a server of the tests' own is deleted as a whole
             drop = f"DROP DATABASE {name} WITH (FORCE)"
             self._stack.push_async_callback(execute, self._server, drop)
         return self._server.set(database=name).render_as_string(hide_password=False)
@@ -81,20 +81,20 @@ async def database_url(request: pytest.FixtureRequest, databases: Databases) -> 
 
 @pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """That one, open."""
+    """The new database, open."""
     async with open_database(database_url) as database:
         yield database
 
 
 @pytest_asyncio.fixture(scope="module", params=KINDS)
 async def shared_database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
-    """A new database of each kind in turn, for all tests of a module."""
+    """A new database of each kind in turn, shared by the tests of a module."""
     return await databases.create(request.param)
 
 
 @pytest_asyncio.fixture
 async def shared_database(shared_database_url: str) -> AsyncIterator[Database]:
-    """That one, open."""
+    """The new database, open."""
     async with open_database(shared_database_url) as database:
         yield database
 
@@ -107,7 +107,7 @@ def outage() -> Callable[[str], AbstractAsyncContextManager[None]]:
 
 @asynccontextmanager
 async def away(url: str) -> AsyncIterator[None]:
-    """A SQLite file is locked; a PostgreSQL ends all connections and takes no others."""
+    """Lock a SQLite file; have PostgreSQL close all connections and refuse new ones."""
     database = make_url(url)
     if database.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(str(database.database), isolation_level=None)) as other:
@@ -134,7 +134,7 @@ async def postgresql() -> AsyncIterator[URL]:
         return
     if binary("initdb") is None or binary("postgres") is None:
         pytest.skip("no TEST_DATABASE_URL, and no initdb and postgres on PATH: install PostgreSQL")
-    # Not among pytest's folders: whoever runs it may not look into those of root.
+    # Not in pytest's folders: they are root's, and PostgreSQL runs as another user.
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
         port = free_port()
         process = await asyncio.to_thread(start, Path(folder), port)
@@ -143,7 +143,7 @@ async def postgresql() -> AsyncIterator[URL]:
             await wait_until_ready(url, process)
             yield url
         finally:
-            process.send_signal(signal.SIGINT)  # end, and the connections with it
+            process.send_signal(signal.SIGINT)  # shut down without waiting for clients
             process.wait(PATIENCE)
 
 
@@ -153,9 +153,9 @@ def binary(name: str) -> str | None:
 
 
 def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """Make a cluster in an empty folder, and serve it."""
+    """Create a cluster in an empty folder, and start the server."""
     user = None
-    if sys.platform != "win32" and os.geteuid() == 0:  # whom PostgreSQL refuses
+    if sys.platform != "win32" and os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = "nobody"
         shutil.chown(folder, user)
     with (folder / "log").open("wb") as log:

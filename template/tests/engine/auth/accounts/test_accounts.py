@@ -1,6 +1,7 @@
-"""Accounts: who gets one, who may log in, and what a password costs to check."""
+"""Accounts: registration, logins, and how passwords are checked."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -14,27 +15,26 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import delete, select, update
 
-from app.auth.accounts.store import HASHES_AT_ONCE, Account, Accounts, InvalidAccount
 from app.auth.accounts.database import Database
 from app.auth.accounts.logins import AT_ONCE, Login, Logins, digest, id_of
+from app.auth.accounts.store import HASHES_AT_ONCE, Account, Accounts, InvalidAccount
+from app.realtime.identity import User
 from tests.support.auth import SETTINGS, sign_in
-from tests.support.server import StartServer
-from tests.support.server import AppServer, run_module
+from tests.support.auth.accounts import PASSWORD
+from tests.support.server import AppServer, StartServer, run_module
 
 pytest_plugins = ["tests.engine.auth.accounts.database"]
-
-PASSWORD = "eight is enough"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server of these tests runs, and has its database."""
+    """The folder of the server of these tests, with its database."""
     return tmp_path_factory.mktemp("accounts")
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     async with AppServer(folder, {}).running() as server:
         yield server
 
@@ -69,32 +69,37 @@ async def post(
 # --- Over HTTP ----------------------------------------------------------------
 
 
-async def test_who_registers_and_logs_in_is_known_by_name(
+async def test_auth_me_answers_with_the_id_and_the_name_of_the_user(
     server: AppServer, http: httpx.AsyncClient
 ) -> None:
+    registered = (await post(http, "/auth/register", "Ada Lovelace")).json()
     credentials = await sign_in(server.url, "Ada Lovelace")
 
     answer = await http.get("/auth/me", headers=credentials.headers)
 
-    assert answer.json() == {"username": "Ada Lovelace"}
+    assert answer.json() == {"id": registered["id"], "username": "Ada Lovelace"}
 
 
-async def test_who_is_not_logged_in_is_nobody(http: httpx.AsyncClient) -> None:
+async def test_auth_me_refuses_a_client_that_is_not_logged_in(http: httpx.AsyncClient) -> None:
     answer = await http.get("/auth/me")
 
     assert answer.status_code == 401
     assert answer.json() == {"detail": "Log in first."}
 
 
-async def test_registration_answers_with_the_name(http: httpx.AsyncClient) -> None:
+async def test_registration_answers_with_the_id_and_the_name(http: httpx.AsyncClient) -> None:
     answer = await post(http, "/auth/register", "Grace")
 
-    assert (answer.status_code, answer.json()) == (201, {"username": "Grace"})
-    assert PASSWORD not in answer.text
+    assert answer.status_code == 201
+    registered = answer.json()
+    assert registered == {"id": registered["id"], "username": "Grace"}
+    assert re.fullmatch("[0-9a-f]{16}", registered["id"])
 
 
 @pytest.mark.parametrize("name", ["Zoë", "ZOË", "zoe\N{COMBINING DIAERESIS}"])
-async def test_a_name_that_looks_like_anothers_is_taken(http: httpx.AsyncClient, name: str) -> None:
+async def test_registration_refuses_a_name_that_looks_like_a_taken_one(
+    http: httpx.AsyncClient, name: str
+) -> None:
     await post(http, "/auth/register", "Zoë")
 
     answer = await post(http, "/auth/register", name)
@@ -118,7 +123,9 @@ async def test_a_name_that_looks_like_anothers_is_taken(http: httpx.AsyncClient,
     ],
     ids=ascii,
 )
-async def test_a_bad_name_is_refused_with_a_sentence(http: httpx.AsyncClient, name: str) -> None:
+async def test_registration_refuses_a_bad_name_with_a_sentence(
+    http: httpx.AsyncClient, name: str
+) -> None:
     answer = await post(http, "/auth/register", name)
 
     assert answer.status_code == 422
@@ -126,7 +133,7 @@ async def test_a_bad_name_is_refused_with_a_sentence(http: httpx.AsyncClient, na
 
 
 @pytest.mark.parametrize("password", ["", "seven..", "x" * 1025], ids=len)
-async def test_a_bad_password_is_refused_with_a_sentence(
+async def test_registration_refuses_a_bad_password_with_a_sentence(
     http: httpx.AsyncClient, password: str
 ) -> None:
     answer = await post(http, "/auth/register", "Lin", password)
@@ -138,7 +145,7 @@ async def test_a_bad_password_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     "body", [{"json": {"username": "Lin", "password": PASSWORD}}, {"data": {"username": "Lin"}}, {}]
 )
-async def test_a_registration_that_is_no_form_is_told_which_fields_to_send(
+async def test_registration_without_the_form_fields_gets_an_error_that_names_them(
     http: httpx.AsyncClient, body: dict[str, Any]
 ) -> None:
     answer = await http.post("/auth/register", **body)
@@ -148,7 +155,7 @@ async def test_a_registration_that_is_no_form_is_told_which_fields_to_send(
 
 
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
-async def test_the_openapi_document_asks_for_both_fields(
+async def test_the_openapi_document_requires_both_form_fields(
     http: httpx.AsyncClient, path: str
 ) -> None:
     document = (await http.get("/openapi.json")).json()
@@ -173,7 +180,7 @@ async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(
     assert wrong.json() == {"detail": "The user name or the password is wrong."}
 
 
-async def test_who_logs_in_may_write_their_name_in_another_case(http: httpx.AsyncClient) -> None:
+async def test_a_user_can_log_in_with_the_name_in_another_case(http: httpx.AsyncClient) -> None:
     await post(http, "/auth/register", "Katherine")
 
     answer = await post(http, "/auth/login", "KATHERINE")
@@ -182,7 +189,7 @@ async def test_who_logs_in_may_write_their_name_in_another_case(http: httpx.Asyn
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_foreign_page_cannot_log_its_visitors_in(http: httpx.AsyncClient) -> None:
+async def test_a_page_of_another_origin_cannot_log_its_visitors_in(http: httpx.AsyncClient) -> None:
     await post(http, "/auth/register", "Mallory")
     form = {"username": "Mallory", "password": PASSWORD}
 
@@ -191,7 +198,7 @@ async def test_a_foreign_page_cannot_log_its_visitors_in(http: httpx.AsyncClient
     assert answer.status_code == 403
 
 
-async def test_production_registers_nobody_unless_told_to(start_server: StartServer) -> None:
+async def test_production_refuses_registrations_by_default(start_server: StartServer) -> None:
     server = await start_server(ENVIRONMENT="production", **SETTINGS)
     async with httpx.AsyncClient(base_url=server.url) as http:
         answer = await post(http, "/auth/register", "Eve")
@@ -199,7 +206,9 @@ async def test_production_registers_nobody_unless_told_to(start_server: StartSer
     assert (answer.status_code, answer.json()) == (403, {"detail": "Registration is closed."})
 
 
-async def test_passwords_stay_out_of_the_log(server: AppServer, http: httpx.AsyncClient) -> None:
+async def test_the_log_does_not_contain_passwords(
+    server: AppServer, http: httpx.AsyncClient
+) -> None:
     await post(http, "/auth/register", "Rosa")
     await post(http, "/auth/login", "Rosa")
     await post(http, "/auth/login", "Rosa", PASSWORD + ".")
@@ -212,11 +221,11 @@ async def test_passwords_stay_out_of_the_log(server: AppServer, http: httpx.Asyn
 # --- The store ----------------------------------------------------------------
 
 
-async def test_passwords_are_kept_as_argon2_hashes(ada: Account) -> None:
+async def test_passwords_are_stored_as_argon2_hashes(ada: Account) -> None:
     assert ada.password_hash.startswith("$argon2id$")
 
 
-async def test_of_two_who_want_a_name_at_once_one_gets_it(accounts: Accounts) -> None:
+async def test_one_of_two_concurrent_registrations_of_a_name_succeeds(accounts: Accounts) -> None:
     results = await asyncio.gather(
         accounts.add("Ada", PASSWORD), accounts.add("ada", PASSWORD), return_exceptions=True
     )
@@ -224,7 +233,7 @@ async def test_of_two_who_want_a_name_at_once_one_gets_it(accounts: Accounts) ->
     assert sorted(type(result).__name__ for result in results) == ["Account", "NameTaken"]
 
 
-async def test_hashing_leaves_the_event_loop_alone_and_is_bounded(
+async def test_passwords_are_hashed_in_threads_and_a_few_at_a_time(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = 0
@@ -285,16 +294,16 @@ async def test_a_hash_with_outdated_parameters_is_replaced_at_login(
     assert await accounts.verify("Ada", PASSWORD)
 
 
-async def test_a_password_is_the_same_from_every_keyboard(accounts: Accounts) -> None:
+async def test_a_password_matches_however_a_keyboard_encodes_it(accounts: Accounts) -> None:
     await accounts.add("Ada", "caf\N{LATIN SMALL LETTER E WITH ACUTE} noir")
 
     assert await accounts.verify("Ada", "cafe\N{COMBINING ACUTE ACCENT} noir")
 
 
-async def test_what_takes_long_to_normalize_is_no_name_and_no_password(
+async def test_names_and_passwords_that_take_long_to_normalize_are_refused(
     accounts: Accounts,
 ) -> None:
-    # In order they are 100 000 of one and then of the other: that takes 10 seconds.
+    # Normalizing sorts them: 100 000 of one, then of the other. That takes 10 seconds.
     long = "\N{COMBINING ACUTE ACCENT}\N{COMBINING GRAVE ACCENT BELOW}" * 100_000
     start = time.perf_counter()
 
@@ -309,22 +318,22 @@ async def test_what_takes_long_to_normalize_is_no_name_and_no_password(
 # --- Logins -------------------------------------------------------------------
 
 
-async def test_a_login_lasts_until_it_ends(logins: Logins, ada: Account) -> None:
+async def test_a_login_is_valid_until_it_is_deleted(logins: Logins, ada: Account) -> None:
     token, other = await logins.start(ada, 60), await logins.start(ada, 60)
 
     found = await logins.find(token)
     assert found is not None
-    assert (found.name, found.login) == ("Ada", id_of(token))
-    assert await logins.name(found.login) == "Ada"
+    assert (found.id, found.name, found.login) == (ada.id, "Ada", id_of(token))
+    assert await logins.user(found.login) == User(ada.id, "Ada")
 
     assert await logins.delete(found.login)
     assert not await logins.delete(found.login)
     assert await logins.find(token) is None
-    assert await logins.name(found.login) is None
+    assert await logins.user(found.login) is None
     assert await logins.find(other)
 
 
-async def test_a_login_expires_and_the_next_one_clears_it_away(
+async def test_an_expired_login_is_invalid_and_the_next_login_deletes_it(
     logins: Logins, ada: Account, database: Database
 ) -> None:
     token = await logins.start(ada, 60)
@@ -332,7 +341,7 @@ async def test_a_login_expires_and_the_next_one_clears_it_away(
         await session.execute(update(Login).values(expires_at=Login.expires_at - 60))
 
     assert await logins.find(token) is None
-    assert await logins.name(id_of(token)) is None
+    assert await logins.user(id_of(token)) is None
     assert await logins.renew(token, 60) is None
 
     await logins.start(ada, 60)
@@ -340,7 +349,7 @@ async def test_a_login_expires_and_the_next_one_clears_it_away(
         assert id_of(token) not in (await session.scalars(select(Login.id))).all()
 
 
-async def test_logins_end_with_their_account(
+async def test_deleting_an_account_deletes_its_logins(
     logins: Logins, ada: Account, database: Database
 ) -> None:
     token = await logins.start(ada, 60)
@@ -352,7 +361,9 @@ async def test_logins_end_with_their_account(
         assert (await session.scalars(select(Login))).all() == []
 
 
-async def test_of_eight_who_renew_a_login_at_once_one_does(logins: Logins, ada: Account) -> None:
+async def test_one_of_eight_concurrent_renewals_of_a_login_succeeds(
+    logins: Logins, ada: Account
+) -> None:
     token = await logins.start(ada, 1)
 
     results = await asyncio.gather(*(logins.renew(token, 60) for _ in range(8)))
@@ -364,7 +375,9 @@ async def test_of_eight_who_renew_a_login_at_once_one_does(logins: Logins, ada: 
 
 
 @pytest.mark.parametrize("token", ["", ".", "x", "x.y", "\x00.\x00", "\ud800.", "é.", "x" * 9999])
-async def test_what_nobody_issued_is_no_login(logins: Logins, ada: Account, token: str) -> None:
+async def test_a_made_up_token_belongs_to_no_login(
+    logins: Logins, ada: Account, token: str
+) -> None:
     secret = (await logins.start(ada, 60)).partition(".")[2]
     for presented in [token, f"{token}.{secret}"]:
         assert await logins.find(presented) is None
@@ -372,7 +385,9 @@ async def test_what_nobody_issued_is_no_login(logins: Logins, ada: Account, toke
         assert not await logins.delete(id_of(presented))
 
 
-async def test_it_is_known_which_of_many_logins_remain(logins: Logins, ada: Account) -> None:
+async def test_remaining_returns_the_logins_that_have_not_ended(
+    logins: Logins, ada: Account
+) -> None:
     ended, *remain = [id_of(await logins.start(ada, 60)) for _ in range(3)]
     await logins.delete(ended)
 
@@ -381,15 +396,15 @@ async def test_it_is_known_which_of_many_logins_remain(logins: Logins, ada: Acco
     assert await logins.remaining(asked) == set(remain)
 
 
-async def test_the_database_does_not_hold_what_opens_a_login(
+async def test_the_database_does_not_contain_the_secret_of_a_login(
     logins: Logins, ada: Account, database: Database
 ) -> None:
     token = await logins.start(ada, 60)
 
     async with database.transaction() as session:
-        (kept,) = (await session.scalars(select(Login))).all()
-    assert kept.secret_hash == digest(token)
-    assert token.partition(".")[2] not in f"{kept.id} {kept.secret_hash}"
+        (stored,) = (await session.scalars(select(Login))).all()
+    assert stored.secret_hash == digest(token)
+    assert token.partition(".")[2] not in f"{stored.id} {stored.secret_hash}"
 
 
 # --- The settings -------------------------------------------------------------

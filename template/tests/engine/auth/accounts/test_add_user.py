@@ -1,4 +1,4 @@
-"""`python -m app.auth add-user`: an account where nobody may register."""
+"""`python -m app.auth.accounts add-user`: accounts where registration is closed."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.auth import __main__ as command
-from app.auth.accounts.store import Account, Accounts, InvalidAccount
+from app.auth.accounts import __main__ as command
 from app.auth.accounts.database import open_database
+from app.auth.accounts.store import Account, Accounts, InvalidAccount
 from tests.support.server import run_module
 
 PASSWORD = "eight is enough"
 
 
 def add_user(folder: Path, name: str, **settings: str) -> tuple[int, str]:
-    """The exit code of the command, and what it said."""
-    ended = run_module(folder, "app.auth", "add-user", name, stdin=PASSWORD + "\n", **settings)
+    """The exit code of the command, and what it printed."""
+    arguments = ("app.auth.accounts", "add-user", name)
+    ended = run_module(folder, *arguments, stdin=PASSWORD + "\n", **settings)
     return ended.returncode, ended.stdout + ended.stderr
 
 
-async def test_a_user_who_was_added_has_this_password(tmp_path: Path) -> None:
+async def test_add_user_creates_an_account_with_the_given_password(tmp_path: Path) -> None:
     assert add_user(tmp_path, "Barbara") == (0, "Added Barbara.\n")
     async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}") as database:
         async with database.transaction() as session:
@@ -34,12 +35,12 @@ async def test_a_user_who_was_added_has_this_password(tmp_path: Path) -> None:
     assert int(memory[1]) >= 19 * 1024
 
 
-def test_a_name_is_given_once(tmp_path: Path) -> None:
+def test_add_user_refuses_a_taken_name(tmp_path: Path) -> None:
     add_user(tmp_path, "Barbara")
     assert add_user(tmp_path, "BARBARA") == (1, "This user name is taken.\n")
 
 
-def test_what_it_refuses_it_refuses_in_a_sentence(tmp_path: Path) -> None:
+def test_add_user_explains_a_refusal_in_a_sentence(tmp_path: Path) -> None:
     refusal = "A user name must not begin or end with white space.\n"
     assert add_user(tmp_path, " x") == (1, refusal)
     code, output = add_user(tmp_path, "x", DATABASE_URL="sqlite+aiosqlite:////nowhere/app.db")
@@ -47,7 +48,7 @@ def test_what_it_refuses_it_refuses_in_a_sentence(tmp_path: Path) -> None:
     assert output.startswith("The database in DATABASE_URL can't be used: ")
 
 
-def test_a_person_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_add_user_asks_for_the_password_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["one password", "another password", PASSWORD, PASSWORD])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("getpass.getpass", lambda _: next(answers))

@@ -1,4 +1,4 @@
-"""The database: its schema, its migrations, and who holds its connections."""
+"""The database: its schema, its migrations, and its connections."""
 
 import asyncio
 import shutil
@@ -13,11 +13,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.auth import database as module
-from app.auth.accounts.store import Account, Accounts
+from app.auth.accounts import database as module
 from app.auth.accounts.database import (
     Base,
     Database,
@@ -30,28 +30,28 @@ from app.auth.accounts.database import (
     schema_change,
 )
 from app.auth.accounts.logins import Logins
+from app.auth.accounts.store import Accounts
 from tests.support.auth import sign_in
 from tests.support.auth.accounts import PASSWORD
 from tests.support.client import open_client
-from tests.support.server import StartServer
-from tests.support.server import PROJECT, free_port, run_module
+from tests.support.server import PROJECT, StartServer, free_port, run_module
 
 pytest_plugins = ["tests.engine.auth.accounts.database"]
 
 SOCKETS = 30
-"""Twice what SQLAlchemy keeps in its pool."""
+"""Twice as many as the connections in SQLAlchemy's pool."""
 
 
 @pytest_asyncio.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """For a database without tables."""
+    """The engine of a database without tables."""
     engine = make_engine(database_url)
     yield engine
     await engine.dispose()
 
 
 async def differences(engine: AsyncEngine) -> list[object]:
-    """What the tables would need to be those of the code."""
+    """How the tables differ from those in the code."""
 
     def compare(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
@@ -93,7 +93,7 @@ async def test_migrations_can_be_undone_and_run_again(engine: AsyncEngine) -> No
     assert await differences(engine) == []
 
 
-async def test_a_database_that_is_up_to_date_is_left_alone(
+async def test_no_migration_runs_on_a_database_that_is_up_to_date(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await migrate(engine)
@@ -107,7 +107,7 @@ async def test_a_database_that_is_up_to_date_is_left_alone(
     await migrate(engine)
 
 
-async def test_several_can_open_an_empty_database_at_once(database_url: str) -> None:
+async def test_several_tasks_can_open_an_empty_database_at_once(database_url: str) -> None:
     async with AsyncExitStack() as stack:
         databases = await asyncio.gather(
             *(stack.enter_async_context(open_database(database_url)) for _ in range(8))
@@ -117,25 +117,25 @@ async def test_several_can_open_an_empty_database_at_once(database_url: str) -> 
         assert await Accounts(databases[7]).verify("Ada", PASSWORD)
 
 
-async def test_workers_that_start_at_once_on_an_empty_database_all_start(
+async def test_several_workers_can_start_at_once_on_an_empty_database(
     start_server: StartServer, database_url: str
 ) -> None:
     await asyncio.gather(*(start_server(DATABASE_URL=database_url) for _ in range(3)))
 
 
-async def test_accounts_from_before_there_were_migrations_are_kept(
+async def test_a_database_with_tables_that_no_migration_made_is_left_as_it_is(
     engine: AsyncEngine, database_url: str
 ) -> None:
-    assert isinstance(Account.__table__, Table)
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all, tables=[Account.__table__])
-    await Accounts(Database(engine)).add("Ada", PASSWORD)
+    await execute(engine, "CREATE TABLE logins (id INTEGER PRIMARY KEY)")
+    await execute(engine, "INSERT INTO logins VALUES (7)")
 
-    async with open_database(database_url) as database:
-        ada = await Accounts(database).verify("Ada", PASSWORD)
-        assert ada is not None
-        assert await Logins(database).start(ada, 60)
-    assert await differences(engine) == []
+    with pytest.raises(SQLAlchemyError, match=r"logins.* already exists"):
+        async with open_database(database_url):
+            pass
+
+    assert await tables(engine) == {"logins"}
+    async with engine.connect() as connection:
+        assert (await connection.scalars(text("SELECT id FROM logins"))).all() == [7]
 
 
 NEW_COLUMN = '''"""A column that SQLite can only add by copying the table."""
@@ -155,7 +155,7 @@ def upgrade() -> None:
 '''
 
 
-async def test_rows_that_refer_to_a_table_survive_its_change(
+async def test_changing_a_table_keeps_the_rows_that_refer_to_it(
     database: Database, engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account = await Accounts(database).add("Ada", PASSWORD)
@@ -174,7 +174,7 @@ async def test_rows_that_refer_to_a_table_survive_its_change(
     assert await Logins(database).find(token)
 
 
-async def test_a_connection_that_changed_tables_minds_foreign_keys_again(
+async def test_foreign_keys_are_enforced_after_tables_were_changed(
     engine: AsyncEngine,
 ) -> None:
     await migrate(engine)
@@ -206,7 +206,9 @@ async def test_a_database_that_is_ahead_of_the_code_is_refused(
     assert await tables(engine) == before
 
 
-async def test_it_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+async def test_a_database_that_is_ahead_of_the_code_stops_the_start_with_a_sentence(
+    tmp_path: Path,
+) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
     engine = make_engine(url)
     await migrate(engine)
@@ -218,10 +220,11 @@ async def test_it_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
     assert server.returncode == 3
     assert sentence in server.stderr
 
-    command = run_module(tmp_path, "app.auth", "add-user", "Ada", stdin=PASSWORD, DATABASE_URL=url)
-    assert command.returncode == 1
-    assert command.stderr.startswith(sentence)
-    assert len(command.stderr.splitlines()) == 1
+    arguments = ("app.auth.accounts", "add-user", "Ada")
+    add_user = run_module(tmp_path, *arguments, stdin=PASSWORD, DATABASE_URL=url)
+    assert add_user.returncode == 1
+    assert add_user.stderr.startswith(sentence)
+    assert len(add_user.stderr.splitlines()) == 1
 
 
 # --- The command --------------------------------------------------------------------
@@ -229,7 +232,7 @@ async def test_it_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project, to make migrations in."""
+    """A copy of the project, for tests that add migrations."""
     for name in ["app", "migrations"]:
         shutil.copytree(PROJECT / name, tmp_path / name)
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
@@ -237,7 +240,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def alembic(project: Path, *arguments: str, **settings: str) -> str:
-    """What `alembic` says when it is run in the project's folder."""
+    """Run `alembic` in the project's folder. Returns what it printed."""
     ended = run_module(project, "alembic", *arguments, **settings)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -246,17 +249,17 @@ def alembic(project: Path, *arguments: str, **settings: str) -> str:
 NEW_TABLE = '''
 
 class Note(Base):
-    """A table that its owner has added."""
+    """A table that the owner of the project added."""
 
     __tablename__ = "notes"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    account_id: Mapped[int] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
 '''
 
 
 def test_alembic_writes_and_runs_the_migration_for_a_new_table(project: Path) -> None:
-    logins = project / "app" / "auth" / "logins.py"
+    logins = project / "app" / "auth" / "accounts" / "logins.py"
     logins.write_text(logins.read_text() + NEW_TABLE)
     alembic(project, "upgrade", "heads")
 
@@ -268,19 +271,19 @@ def test_alembic_writes_and_runs_the_migration_for_a_new_table(project: Path) ->
     assert "No new upgrade operations" in alembic(project, "check")
 
 
-def test_alembic_prints_the_sql_for_who_runs_it_by_hand(project: Path) -> None:
+def test_alembic_prints_the_sql_of_the_migrations(project: Path) -> None:
     nowhere = "postgresql+asyncpg://nowhere/app"
 
     script = alembic(project, "upgrade", "heads", "--sql", DATABASE_URL=nowhere)
 
     for table in Base.metadata.tables:
-        assert f"CREATE TABLE {table}" in script.replace("IF NOT EXISTS ", "")
+        assert f"CREATE TABLE {table}" in script
 
 
 # --- Connections --------------------------------------------------------------------
 
 
-async def test_open_sockets_leave_the_database_to_requests(
+async def test_open_sockets_hold_no_connections_to_the_database(
     start_server: StartServer, database_url: str
 ) -> None:
     server = await start_server(DATABASE_URL=database_url)

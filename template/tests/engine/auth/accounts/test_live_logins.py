@@ -1,4 +1,4 @@
-"""Sockets end with the login that opened them, and no others do."""
+"""The server closes the sockets of a login when the login ends, and no others."""
 
 import asyncio
 import time
@@ -11,18 +11,19 @@ import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from websockets.exceptions import WebSocketException
 
+from app.auth import CurrentUser
 from app.auth.accounts.live import LiveLogins
 from app.main import create_app
+from app.realtime import open_socket
 from app.realtime.server.frames import PrebuiltFramesProtocol
 from app.settings import Settings
+from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.client import PATIENCE, Client, Credentials, open_client, until
-from tests.support.server import StartServer
-from tests.support.server import PLAIN_UVICORN, AppServer
-from tests.engine.test_metrics import scrape, scrape_until
+from tests.support.server import PLAIN_UVICORN, AppServer, StartServer
 
 PATHS = ["/ws", "/ws/echo"]
 
@@ -31,13 +32,13 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
 
 
 async def log_out(base_url: str, credentials: Credentials) -> None:
-    """End the login that gave these credentials."""
+    """Log out of the login that issued these credentials."""
     everything = {name: value for name, value in asdict(credentials).items() if value}
     form = {name: value for name, value in everything.items() if isinstance(value, str)}
     async with httpx.AsyncClient(base_url=base_url, headers=credentials.headers) as http:
@@ -52,7 +53,7 @@ async def closed(client: Client, patience: float = 2) -> int | None:
 
 
 async def serves(client: Client) -> None:
-    """See that a socket is open and served, whichever endpoint it is of."""
+    """Check that a socket of either endpoint is open and served."""
     await client.socket.send('{"type":"ping"}')
     while (await client.receive())["type"] not in {"ping", "pong"}:
         pass
@@ -66,7 +67,7 @@ async def test_logging_out_closes_the_sockets_of_that_login_and_no_other(
 ) -> None:
     before = (await scrape(server)).get(UNAUTHENTICATED, 0)
     this = await sign_in(server.url, "ada")
-    of_the_same_user = await sign_in(server.url, "Ada")  # is another login, not another name
+    of_the_same_user = await sign_in(server.url, "Ada")  # the same account, another login
     of_another = await sign_in(server.url, "grace")
     async with (
         open_client(server.ws_url, this) as rooms,
@@ -80,11 +81,11 @@ async def test_logging_out_closes_the_sockets_of_that_login_and_no_other(
             await client.expect("welcome")
         await other_user.join("here")
         await rooms.join("here")
-        await other_user.expect("presence", user="ada", event="join")
+        await other_user.expect("presence", user=rooms.user, event="join")
         await log_out(server.url, this)
         codes = await asyncio.gather(*(closed(one) for one in (rooms, second_tab, echo)))
         assert codes == [4401, 4401, 4401]
-        await other_user.expect("presence", user="ada", event="leave")
+        await other_user.expect("presence", user=rooms.user, event="leave")
         for client in (other_login, other_echo, other_user):
             await serves(client)
         await log_out(server.url, of_the_same_user)
@@ -93,7 +94,7 @@ async def test_logging_out_closes_the_sockets_of_that_login_and_no_other(
     await scrape_until(server, websocket_connections=0, **{UNAUTHENTICATED: before + 5})
 
 
-async def test_a_socket_that_only_listens_is_closed_too(server: AppServer) -> None:
+async def test_logging_out_closes_an_idle_socket(server: AppServer) -> None:
     credentials = await sign_in(server.url, "listener")
     async with open_client(server.ws_url, credentials) as client:
         await client.join("quiet")
@@ -102,28 +103,31 @@ async def test_a_socket_that_only_listens_is_closed_too(server: AppServer) -> No
         assert await closed(client) == 4401
 
 
-async def test_logging_out_while_sockets_come_and_go_does_no_harm(server: AppServer) -> None:
+async def test_logging_out_while_clients_connect_and_disconnect_leaves_no_socket_open(
+    server: AppServer,
+) -> None:
     credentials = await sign_in(server.url, "hasty")
     codes = []
 
-    async def come(number: int) -> None:
-        # Those who come too late are refused, or get nothing to come with.
+    async def connect(number: int) -> None:
+        # After the logout, a handshake is refused, and so is a request for a ticket.
         with suppress(WebSocketException, AssertionError):
             async with open_client(server.ws_url, credentials, PATHS[number % 2]) as client:
                 if number % 3 == 0:
                     client.socket.transport.abort()
-                codes.append(await closed(client, 4 * PATIENCE))  # they come all at once
+                # Sixty handshakes at once take time.
+                codes.append(await closed(client, 4 * PATIENCE))
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(60):
-            tasks.create_task(come(number))
+            tasks.create_task(connect(number))
             await asyncio.sleep(0)
         tasks.create_task(log_out(server.url, credentials))
     assert set(codes) <= {4401, 1006}
     await scrape_until(server, websocket_connections=0)
 
 
-async def test_another_server_than_our_own_closes_them_too(start_server: StartServer) -> None:
+async def test_logging_out_closes_the_sockets_of_plain_uvicorn(start_server: StartServer) -> None:
     server = await start_server(*PLAIN_UVICORN)
     credentials = await sign_in(server.url, "ada")
     async with (
@@ -137,12 +141,12 @@ async def test_another_server_than_our_own_closes_them_too(start_server: StartSe
     assert "Traceback" not in server.read_log()
 
 
-# --- What a worker keeps of them ------------------------------------------------
+# --- What a worker watches ------------------------------------------------------
 
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[tuple[FastAPI, AppServer]]:
-    """A server in this process, so that one can look into it."""
+    """A server in this process, whose state the test can read."""
     settings = Settings(
         _env_file=None,
         database_url=f"sqlite+aiosqlite:///{folder / 'app.db'}",
@@ -207,7 +211,55 @@ async def test_a_closed_socket_is_not_watched_any_more(tmp_path: Path) -> None:
         assert watches(live) == 0
 
 
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_login_that_ends_during_the_handshake_closes_the_socket(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as (app, server):
+        live: LiveLogins = app.state.live_logins
+        credentials = await sign_in(server.url, "ada")
+        async with open_client(server.ws_url, credentials) as client:
+            await client.expect("welcome")
+            (login,) = live._watches
+        await until(lambda: watches(live) == 0)
+
+        # As if the login had ended after the handshake read it from the database.
+        monkeypatch.setitem(live._ended, login, time.monotonic())
+
+        async with open_client(server.ws_url, credentials, path) as client:
+            assert await closed(client) == 4401
+        assert watches(live) == 0
+
+
+async def test_an_own_socket_whose_task_is_cancelled_is_not_watched_any_more(
+    tmp_path: Path,
+) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def hold_open(websocket: WebSocket, user: CurrentUser) -> None:
+        async def hold() -> None:
+            async with open_socket(websocket, user):
+                await asyncio.Event().wait()
+
+        tasks.append(asyncio.create_task(hold()))
+        await asyncio.wait(tasks)
+
+    async with serving(tmp_path) as (app, server):
+        live: LiveLogins = app.state.live_logins
+        app.add_api_websocket_route("/ws/hold", hold_open)
+        credentials = await sign_in(server.url, "ada")
+        async with open_client(server.ws_url, credentials, "/ws/hold") as client:
+            await client.expect("welcome")
+            assert watches(live) == 1
+            (task,) = tasks
+            task.cancel()
+            await asyncio.wait(tasks)
+            assert task.cancelled()
+            assert watches(live) == 0
+
+
 def watches(live: LiveLogins) -> int:
+    """How many sockets are watched."""
     return sum(len(watches) for watches in live._watches.values())
 
 

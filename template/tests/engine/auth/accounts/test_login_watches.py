@@ -1,4 +1,4 @@
-"""What a worker does when a login ends, whoever tells it, and whenever."""
+"""How a worker learns that a login has ended, and that its watches are called then."""
 
 import asyncio
 import time
@@ -10,23 +10,21 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from broadcaster import Broadcast
-from fastapi import WebSocketException
 
-from app.auth import live
-from app.auth.accounts.store import Account
+from app.auth.accounts import live
 from app.auth.accounts.database import DatabaseUnavailable, open_database
 from app.auth.accounts.live import CHANNEL, LiveLogins, Watch
 from app.auth.accounts.logins import LoggedInUser, Logins
+from app.auth.accounts.store import Account
 from app.realtime.broker import BrokerUnavailable, Resubscribed
 from app.realtime.broker.memory import MemoryBackend
-from app.realtime.protocol import CloseCode
 from tests.support.client import until
 
 HOUR = 3600
 
 
 class Worker:
-    """The live logins of a worker that is alone with its broker and its database."""
+    """The live logins of a worker with a broker and a database of its own."""
 
     def __init__(self, logins: Logins, account: Account) -> None:
         self.logins = logins
@@ -35,7 +33,7 @@ class Worker:
         self.broadcast = Broadcast(backend=self.backend)
         self.live = LiveLogins(logins, self.broadcast)
         self.ends: list[str] = []
-        """The logins whose sockets were told to close."""
+        """The logins whose watches were called."""
 
     async def log_in(self, seconds: float = HOUR) -> LoggedInUser:
         user = await self.logins.find(await self.logins.start(self.account, HOUR))
@@ -45,11 +43,11 @@ class Worker:
     def watch(self, user: LoggedInUser) -> Watch:
         return self.live.watch(user, lambda _: self.ends.append(user.login))
 
-    def keeps_nothing(self) -> bool:
+    def watches_nothing(self) -> bool:
         return not self.live._watches
 
     def interrupt(self) -> None:
-        """Have the broker come back from an outage."""
+        """Have the broker report that it was away."""
         self.backend._published.put_nowait(Resubscribed(CHANNEL))
 
 
@@ -58,7 +56,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Worker]:
     async with AsyncExitStack() as stack:
         url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
         database = await stack.enter_async_context(open_database(url))
-        account = Account(name="Ada", key="ada", password_hash="")
+        account = Account(id="1", name="Ada", key="ada", password_hash="")
         async with database.transaction() as session:
             session.add(account)
         worker = Worker(Logins(database), account)
@@ -73,7 +71,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
         yield worker
 
 
-async def test_what_watches_a_login_is_told_of_its_end_once(worker: Worker) -> None:
+async def test_each_watch_of_a_login_is_called_once_when_the_login_ends(worker: Worker) -> None:
     user, other = await worker.log_in(), await worker.log_in()
     for watched in (user, user, other):
         worker.watch(watched)
@@ -85,41 +83,41 @@ async def test_what_watches_a_login_is_told_of_its_end_once(worker: Worker) -> N
     assert list(worker.live._watches) == [other.login]
 
 
-async def test_the_end_of_what_is_no_login_is_not_told(
+async def test_ending_an_unknown_login_publishes_nothing(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
-    monkeypatch.setattr(worker.backend, "submit", lambda *message: told.append(message))
+    published = []
+    monkeypatch.setattr(worker.backend, "submit", lambda *message: published.append(message))
     for login in ("", "made-up", "x" * 10_000):
         await worker.live.end(login)
-    assert told == []
+    assert published == []
 
 
-async def test_a_login_that_ends_between_its_check_and_its_socket_is_noticed(
+async def test_a_login_that_ends_during_the_handshake_ends_its_watch(
     worker: Worker,
 ) -> None:
     user = await worker.log_in()
     await worker.live.end(user.login)
-    await asyncio.sleep(0.05)  # until this worker has heard of it, too
+    await asyncio.sleep(0.05)  # until this worker has received its own message
     worker.watch(user)
-    assert worker.ends == []  # whoever watches has not even got the watch yet
+    assert worker.ends == []  # not while `watch` runs: its caller does not have the watch yet
     await until(lambda: worker.ends == [user.login])
-    assert worker.keeps_nothing()
+    assert worker.watches_nothing()
 
 
-async def test_so_is_one_that_ends_on_another_worker(worker: Worker) -> None:
+async def test_a_login_that_ends_on_another_worker_during_the_handshake_ends_its_watch(
+    worker: Worker,
+) -> None:
     user = await worker.log_in()
     await worker.logins.delete(user.login)
     await worker.broadcast.publish(CHANNEL, user.login)
     await until(lambda: user.login in worker.live._ended)
-    async with asyncio.timeout(1):
-        with pytest.raises(WebSocketException) as ended:
-            await worker.live.ended(user)
-    assert ended.value.code == CloseCode.UNAUTHENTICATED
-    assert worker.keeps_nothing()
+    worker.watch(user)
+    await until(lambda: worker.ends == [user.login], patience=1)
+    assert worker.watches_nothing()
 
 
-async def test_a_credential_expires_once_and_in_time(worker: Worker) -> None:
+async def test_a_watch_is_called_once_when_the_credential_expires(worker: Worker) -> None:
     user = await worker.log_in(seconds=0.2)
     watch = worker.watch(user)
     await until(lambda: worker.ends == [user.login], patience=2)
@@ -127,16 +125,18 @@ async def test_a_credential_expires_once_and_in_time(worker: Worker) -> None:
     watch.end("again")
     await worker.live.end(user.login)
     assert worker.ends == [user.login]
-    assert worker.keeps_nothing()
+    assert worker.watches_nothing()
 
 
-async def test_a_credential_that_has_expired_already_is_noticed(worker: Worker) -> None:
+async def test_a_watch_of_an_expired_credential_is_called_at_once(worker: Worker) -> None:
     user = await worker.log_in(seconds=-HOUR)
     worker.watch(user)
     await until(lambda: worker.ends == [user.login])
 
 
-async def test_a_renewed_watch_ends_with_its_new_login_only(worker: Worker) -> None:
+async def test_a_renewed_watch_ends_with_its_new_login_and_not_with_the_former_one(
+    worker: Worker,
+) -> None:
     first, second = await worker.log_in(seconds=0.2), await worker.log_in()
     watch = worker.watch(first)
     watch.renew(second)
@@ -146,10 +146,10 @@ async def test_a_renewed_watch_ends_with_its_new_login_only(worker: Worker) -> N
     assert worker.ends == []
     await worker.live.end(second.login)
     assert len(worker.ends) == 1
-    assert worker.keeps_nothing()
+    assert worker.watches_nothing()
 
 
-async def test_what_comes_after_the_end_changes_nothing(worker: Worker) -> None:
+async def test_renewing_or_stopping_a_watch_after_its_end_changes_nothing(worker: Worker) -> None:
     user = await worker.log_in()
     ended, stopped = worker.watch(user), worker.watch(user)
     stopped.stop()
@@ -159,28 +159,22 @@ async def test_what_comes_after_the_end_changes_nothing(worker: Worker) -> None:
         watch.stop()
     await asyncio.sleep(0.05)
     assert worker.ends == [user.login]
-    assert worker.keeps_nothing()
+    assert worker.watches_nothing()
 
 
-async def test_a_task_that_is_cancelled_watches_no_more(worker: Worker) -> None:
-    task = asyncio.create_task(worker.live.ended(await worker.log_in()))
-    await until(lambda: not worker.keeps_nothing())
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert worker.keeps_nothing()
-
-
-async def test_what_ended_during_an_outage_is_noticed_afterwards(worker: Worker) -> None:
+async def test_a_login_that_ended_during_a_broker_outage_ends_its_watch_afterwards(
+    worker: Worker,
+) -> None:
     gone, here = await worker.log_in(), await worker.log_in()
     worker.watch(gone)
     worker.watch(here)
-    await worker.logins.delete(gone.login)  # by a worker that nobody heard
+    await worker.logins.delete(gone.login)  # by a worker whose message was lost
     worker.interrupt()
     await until(lambda: worker.ends == [gone.login])
     assert list(worker.live._watches) == [here.login]
 
 
-async def test_it_is_noticed_without_a_word_from_the_broker(
+async def test_a_worker_regularly_asks_the_database_which_logins_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "CHECK_SECONDS", 0.1)
@@ -194,7 +188,7 @@ async def test_it_is_noticed_without_a_word_from_the_broker(
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable(), ValueError("unforeseen")])
-async def test_an_outage_of_the_database_is_outlived(
+async def test_the_check_for_ended_logins_survives_a_failure_of_the_database(
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -216,7 +210,7 @@ async def test_an_outage_of_the_database_is_outlived(
     await until(lambda: worker.ends == [user.login])
 
 
-async def test_what_others_could_not_be_told_they_are_made_to_ask_for(
+async def test_other_workers_ask_the_database_when_they_could_not_be_told(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:
@@ -230,7 +224,7 @@ async def test_what_others_could_not_be_told_they_are_made_to_ask_for(
         patch.setattr(worker.backend, "submit", refuse)
         await worker.live.end(user.login)
         assert worker.ends == [user.login]
-        assert "other workers learn later" in caplog.text
+        assert "other workers will learn later" in caplog.text
         await asyncio.sleep(0.2)
         await worker.logins.delete(of_another_worker.login)
         assert worker.ends == [user.login]
@@ -238,7 +232,7 @@ async def test_what_others_could_not_be_told_they_are_made_to_ask_for(
     assert not worker.live._others_must_ask.is_set()
 
 
-async def test_what_is_no_login_does_no_harm_on_the_channel(worker: Worker) -> None:
+async def test_messages_that_are_not_the_id_of_a_login_do_no_harm(worker: Worker) -> None:
     user = await worker.log_in()
     worker.watch(user)
     for message in ("", "\x00", "{}", "x" * 100_000, user.login.swapcase(), f" {user.login}"):

@@ -1,7 +1,7 @@
-"""Whatever people do with their credentials, no log has them.
+"""The log never contains a credential.
 
-One journey through all that takes a credential: the right ones, wrong ones, and in places
-where they don't belong. Then a search of everything that was logged.
+The tests use everything that takes a credential, with right ones, with wrong ones, and in
+places where they don't belong. Then they search the log.
 """
 
 import json
@@ -17,17 +17,17 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
+from tests.engine.server.test_logs import ENVIRONMENTS, running
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.auth.accounts import PASSWORD
 from tests.support.client import open_client
 from tests.support.server import AppServer
-from tests.engine.server.test_logs import ENVIRONMENTS, running
 
 WRONG = "a wrong guess that was nearly right"
 
 
 class Secrets:
-    """What must be nowhere in a log."""
+    """What no log may contain."""
 
     def __init__(self) -> None:
         self.known = {PASSWORD, WRONG, *SETTINGS["SECRET_KEYS"].split(",")}
@@ -37,10 +37,11 @@ class Secrets:
         self.known.update(part for part in [value, *parts] if len(part) > 12)
 
     def learn(self, answer: httpx.Response) -> httpx.Response:
-        """Remember what an answer hands out."""
+        """Remember the credentials in an answer."""
         fields = answer.json() if answer.content else {}
-        handed_out = {k: v for k, v in fields.items() if k not in {"detail", "username"}}
-        for value in [*answer.cookies.values(), *handed_out.values()]:
+        public = {"detail", "id", "username"}
+        credentials = [value for name, value in fields.items() if name not in public]
+        for value in [*answer.cookies.values(), *credentials]:
             self.add(str(value))
         return answer
 
@@ -49,8 +50,8 @@ class Secrets:
         return sorted(form for form in forms if form in log)
 
 
-async def journey(server: AppServer, secrets: Secrets) -> None:
-    """Log in, be known, log out; and every request in which somebody might put a secret."""
+async def send_requests(server: AppServer, secrets: Secrets) -> None:
+    """Log in and out, and send each request in which somebody might put a secret."""
     async with httpx.AsyncClient(base_url=server.url) as http:
         form = {"username": "alice", "password": PASSWORD}
         login = secrets.learn(await http.post("/auth/login", data=form))
@@ -71,7 +72,7 @@ async def journey(server: AppServer, secrets: Secrets) -> None:
 
 
 async def present_anywhere(server: AppServer, secret: str) -> None:
-    """Try to open sockets with it. That this fails is no matter here."""
+    """Try to open sockets with a secret. It may fail."""
     name = quote_plus(secret)
     handshakes: list[tuple[str, dict[str, Any]]] = [
         (f"/ws?token={name}&ticket={name}", {}),
@@ -90,8 +91,8 @@ async def present_anywhere(server: AppServer, secret: str) -> None:
                 await socket.wait_closed()
 
 
-async def say_everywhere(server: AppServer, secrets: Secrets) -> None:
-    """Be known, and say the secrets on sockets."""
+async def send_on_sockets(server: AppServer, secrets: Secrets) -> None:
+    """Open sockets of both kinds, and send the secrets on them."""
     credentials = await sign_in(server.url, "alice")
     for value in [*credentials.headers.values(), credentials.first_frame or ""]:
         for part in value.replace('"', " ").split():
@@ -115,28 +116,28 @@ async def log(
 ) -> tuple[str, Secrets]:
     folder: Path = tmp_path_factory.mktemp("logs")
     secrets = Secrets()
-    # A server in development makes the user; the other one knows it from there.
+    # Production registers nobody, so a server in development creates the user.
     async with running(folder) as first:
-        await say_everywhere(first, secrets)
+        await send_on_sockets(first, secrets)
         settings = {"ENVIRONMENT": request.param, "ALLOWED_ORIGINS": first.url}
         async with running(folder, **settings) as server:
-            await journey(server, secrets)
+            await send_requests(server, secrets)
     return first.read_log() + server.read_log(), secrets
 
 
-def test_no_log_has_a_credential(log: tuple[str, Secrets]) -> None:
+def test_the_log_contains_no_credential(log: tuple[str, Secrets]) -> None:
     text, secrets = log
     assert len(secrets.known) >= 5
     assert secrets.found_in(text) == []
 
 
-def test_no_log_has_a_query_string(log: tuple[str, Secrets]) -> None:
+def test_the_log_contains_no_query_string(log: tuple[str, Secrets]) -> None:
     text, _ = log
     assert "/ws/nothing" in text
     assert "?" not in text
 
 
-def test_nothing_failed(log: tuple[str, Secrets]) -> None:
+def test_the_log_contains_no_error(log: tuple[str, Secrets]) -> None:
     text, _ = log
-    for sign in ("Traceback", "ERROR"):
-        assert sign not in text
+    for word in ("Traceback", "ERROR"):
+        assert word not in text

@@ -1,4 +1,4 @@
-"""A database that is away: who asks is told so, and who is in stays in."""
+"""A database outage: new clients are told to try again, and open sockets stay open."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,15 +10,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.auth import sign_in
 from tests.support.client import Credentials, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 pytest_plugins = ["tests.engine.auth.accounts.database"]
 
 
 @dataclass(frozen=True)
 class Prepared(Credentials):
-    """Credentials that ask for nothing more."""
+    """Credentials that send no further request."""
 
     prepared: str = ""
 
@@ -48,7 +47,7 @@ async def refusal(server: AppServer, credentials: Credentials) -> int:
     return 101
 
 
-async def test_an_outage_of_the_database_is_told_and_outlived(
+async def test_clients_are_told_to_try_again_during_a_database_outage_and_are_served_afterwards(
     start_server: StartServer,
     database_url: str,
     outage: Callable[[str], AbstractAsyncContextManager[None]],
@@ -69,7 +68,7 @@ async def test_an_outage_of_the_database_is_told_and_outlived(
                 http.post("/auth/login", data=form),
                 refusal(server, newcomer),
             )
-            await client.send(type="publish", room=room, id="1", text="still here")
+            await client.publish(room, "still here", id="1")
             await client.expect("message", id="1")
         assert (known.status_code, unknown.status_code) == (503, 503)
         assert "try again" in known.json()["detail"]
@@ -77,7 +76,7 @@ async def test_an_outage_of_the_database_is_told_and_outlived(
         assert refused == (1013 if credentials.first_frame is not None else 503)
 
         known = await http.get("/auth/me", headers=credentials.headers)
-        assert known.json() == {"username": "alice"}
+        assert known.json() == {"id": client.user["id"], "username": "alice"}
         assert (await http.post("/auth/login", data=form)).status_code == 401
         async with open_client(server.ws_url, credentials) as other:
             await other.expect("welcome")

@@ -1,4 +1,4 @@
-"""What the settings of accounts may be, and how it is told when they are not."""
+"""Which settings of accounts are refused, and with which sentences."""
 
 import base64
 import secrets
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from tests.engine.test_settings import Refusal, refusal
 from tests.support.auth import SETTINGS
 from tests.support.server import free_port, run_module
-from tests.engine.test_settings import Refusal, refusal
 
 __all__ = ["refusal"]
 
@@ -48,14 +48,14 @@ def test_production_does_not_start_with_keys_that_can_be_guessed(
     assert not keys or keys not in said
 
 
-def test_random_keys_are_taken() -> None:
+def test_random_keys_are_accepted() -> None:
     for _ in range(200):
         random = secrets.token_bytes(32)
         keys = [random.hex(), random.hex()[:32], base64.b64encode(random).decode()]
         Settings.model_validate({"environment": "production", "secret_keys": keys})
 
 
-def test_more_than_one_process_needs_keys_too(refusal: Refusal) -> None:
+def test_more_than_one_process_needs_secret_keys(refusal: Refusal) -> None:
     assert "SECRET_KEYS must be set when" in refusal(WEB_CONCURRENCY="2")
 
 
@@ -70,13 +70,13 @@ def test_more_than_one_process_needs_keys_too(refusal: Refusal) -> None:
         "postgresql+asyncpg://ada:marker@[::1/accounts",
     ],
 )
-def test_a_database_that_cannot_be_used_is_told(refusal: Refusal, url: str) -> None:
+def test_a_database_url_that_cannot_be_used_is_refused(refusal: Refusal, url: str) -> None:
     said = refusal(DATABASE_URL=url)
     assert "DATABASE_URL" in said
     assert "marker" not in said
 
 
-def test_a_database_whose_driver_is_missing_is_told_with_the_remedy(
+def test_the_error_about_a_missing_database_driver_says_how_to_install_it(
     refusal: Refusal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)  # as if it were not installed

@@ -1,4 +1,4 @@
-"""How often a password may be guessed, with two workers on one database."""
+"""How often a password can be guessed, with two workers on one database."""
 
 import asyncio
 import secrets
@@ -22,7 +22,7 @@ from tests.support.server import AppServer
 pytest_plugins = ["tests.engine.auth.accounts.database"]
 
 Workers = Iterator[httpx.AsyncClient]
-"""Clients of the two, in turn."""
+"""Clients of the two workers, in turn."""
 
 WRONG = PASSWORD + "."
 MOST = MAX_FAILURES["name and address"]
@@ -55,14 +55,14 @@ async def workers(servers: list[AppServer]) -> AsyncIterator[Workers]:
 
 @pytest.fixture
 def address() -> str:
-    """Where nobody was seen before."""
+    """An address that no other test uses."""
     return "2001:db8:" + ":".join(secrets.token_hex(2) for _ in range(6))
 
 
 async def attempt(
     workers: Workers, address: str, name: str, password: str = WRONG
 ) -> httpx.Response:
-    """Try to log in, from an address that a proxy has seen."""
+    """Try to log in. A proxy names the address of the client."""
     form = {"username": name, "password": password}
     headers = {"X-Forwarded-For": address}
     return await next(workers).post("/auth/login", data=form, headers=headers)
@@ -74,14 +74,14 @@ async def fail(workers: Workers, address: str, name: str, times: int) -> None:
 
 
 async def leave_one(database: Database, kind: str, name: str, address: str) -> None:
-    """Note so many failures of this kind that one more is possible."""
+    """Record so many failures of this kind that one more attempt is allowed."""
     subject, now = subjects_of(name, address)[kind], int(time.time())
     async with database.transaction() as session:
         session.add_all(FailedLogin(subject=subject, at=now) for _ in range(MAX_FAILURES[kind] - 1))
 
 
 @pytest.mark.parametrize("name", ["Ada", "Nobody"])
-async def test_after_ten_wrong_passwords_a_name_has_to_wait(
+async def test_after_ten_wrong_passwords_further_logins_are_refused(
     workers: Workers, address: str, shared_database: Database, name: str
 ) -> None:
     await leave_one(shared_database, "name and address", name, address)
@@ -96,7 +96,7 @@ async def test_after_ten_wrong_passwords_a_name_has_to_wait(
         }
 
 
-async def test_it_is_one_name_however_it_is_written(
+async def test_names_that_differ_in_case_are_counted_together(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
     await leave_one(shared_database, "name and address", "ada", address)
@@ -105,7 +105,7 @@ async def test_it_is_one_name_however_it_is_written(
     assert (await attempt(workers, address, "Ada", PASSWORD)).status_code == 429
 
 
-async def test_who_is_attacked_can_log_in_from_elsewhere(
+async def test_a_user_under_attack_can_log_in_from_another_address(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
     await leave_one(shared_database, "name and address", "Ada", address)
@@ -115,7 +115,7 @@ async def test_who_is_attacked_can_log_in_from_elsewhere(
     assert (await attempt(workers, "203.0.113.1", "Ada", PASSWORD)).status_code == 200
 
 
-async def test_attempts_at_once_do_not_slip_through(workers: Workers, address: str) -> None:
+async def test_concurrent_attempts_do_not_exceed_the_limit(workers: Workers, address: str) -> None:
     answers = await asyncio.gather(*(attempt(workers, address, "Ada") for _ in range(3 * MOST)))
 
     assert MOST == 10
@@ -123,7 +123,7 @@ async def test_attempts_at_once_do_not_slip_through(workers: Workers, address: s
     assert codes == {401: MOST, 429: 2 * MOST}
 
 
-async def test_the_right_password_is_not_counted(
+async def test_successful_logins_are_not_counted(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
     await leave_one(shared_database, "name and address", "Ada", address)
@@ -145,7 +145,7 @@ async def test_the_right_password_is_not_counted(
     ],
     ids=str,
 )
-async def test_what_is_no_form_of_a_login_is_told_so_and_not_counted(
+async def test_a_login_without_the_form_fields_gets_an_error_and_is_not_counted(
     workers: Workers, address: str, shared_database: Database, body: dict[str, Any]
 ) -> None:
     for name in ("", "Ada"):
@@ -161,15 +161,17 @@ async def test_what_is_no_form_of_a_login_is_told_so_and_not_counted(
         await fail(workers, address, name, 1)
 
 
-async def test_an_empty_field_is_a_wrong_name_or_password(workers: Workers, address: str) -> None:
+async def test_an_empty_form_field_is_answered_like_a_wrong_one(
+    workers: Workers, address: str
+) -> None:
     assert (await attempt(workers, address, "", "")).status_code == 401
     assert (await attempt(workers, address, "Ada", "")).status_code == 401
 
 
-async def test_an_address_may_fail_with_so_many_names(
+async def test_failures_from_one_address_are_limited_across_all_names(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
-    neighbour = address.rpartition(":")[0] + ":1"  # who has an IPv6 address has 2**64
+    neighbour = address.rpartition(":")[0] + ":1"  # one client has a whole /64
     await leave_one(shared_database, "address", "one", address)
     await fail(workers, address, "one", 1)
 
@@ -177,17 +179,17 @@ async def test_an_address_may_fail_with_so_many_names(
     assert (await attempt(workers, "203.0.113.2", "another")).status_code == 401
 
 
-async def test_a_name_may_fail_from_so_many_addresses(
+async def test_failures_with_one_name_are_limited_across_all_addresses(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
-    await leave_one(shared_database, "name", "everybodys", address)
-    await fail(workers, address, "everybodys", 1)
+    await leave_one(shared_database, "name", "shared", address)
+    await fail(workers, address, "shared", 1)
 
-    assert (await attempt(workers, "203.0.113.3", "everybodys")).status_code == 429
-    assert (await attempt(workers, "203.0.113.3", "mine")).status_code == 401
+    assert (await attempt(workers, "203.0.113.3", "shared")).status_code == 429
+    assert (await attempt(workers, "203.0.113.3", "another")).status_code == 401
 
 
-async def test_a_quarter_of_an_hour_later_it_is_forgotten(
+async def test_failures_are_deleted_after_a_quarter_of_an_hour(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
     await leave_one(shared_database, "name and address", "Ada", address)
@@ -203,7 +205,7 @@ async def test_a_quarter_of_an_hour_later_it_is_forgotten(
         assert left.all() == []
 
 
-async def test_what_can_be_no_name_is_an_attempt_too(
+async def test_attempts_with_an_impossible_name_are_counted(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
     await leave_one(shared_database, "name and address", "", address)
@@ -213,7 +215,7 @@ async def test_what_can_be_no_name_is_an_attempt_too(
         assert (await attempt(workers, address, name)).status_code == 429
 
 
-async def test_the_database_does_not_hold_what_was_typed(
+async def test_the_database_does_not_contain_what_was_typed(
     workers: Workers, address: str, shared_database: Database
 ) -> None:
     await fail(workers, address, "a password in the wrong field", 1)

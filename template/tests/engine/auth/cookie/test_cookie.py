@@ -1,4 +1,4 @@
-"""When the session cookie opens a socket."""
+"""Which handshakes with a session cookie open a socket."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,42 +17,45 @@ PATHS = ["/ws", "/ws/echo"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server of these tests runs, and has its database."""
+    """The folder of the server of these tests, with its database."""
     return tmp_path_factory.mktemp("cookie")
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     async with AppServer(folder, {}).running() as server:
         yield server
 
 
 @pytest_asyncio.fixture(scope="module")
 async def headers(server: AppServer) -> dict[str, str]:
-    """What the browser of somebody who is logged in sends. Tests leave the session alone."""
+    """What the browser of a logged-in user sends. No test ends this session."""
     return (await sign_in(server.url, "Ada")).headers
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_session_opens_a_socket_in_the_users_name(server: AppServer, path: str) -> None:
+async def test_a_session_cookie_opens_a_socket_for_its_user(server: AppServer, path: str) -> None:
     async with open_client(server.ws_url, await sign_in(server.url, "Ada"), path) as client:
-        await client.expect("welcome", user="Ada")
+        await client.expect("welcome")
+        assert client.user["name"] == "Ada"
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_without_a_cookie_no_socket_opens(server: AppServer, path: str) -> None:
+async def test_a_handshake_without_a_cookie_is_refused(server: AppServer, path: str) -> None:
     assert await handshake(server.ws_url + path, {"Origin": server.url}) == 401
 
 
 @pytest.mark.parametrize("value", ["", "x", "x.y", "a" * 4000, "\xff.\xff"], ids=ascii)
-async def test_a_cookie_that_nobody_issued_opens_no_socket(server: AppServer, value: str) -> None:
+async def test_a_handshake_with_a_made_up_cookie_is_refused(server: AppServer, value: str) -> None:
     headers = {"Origin": server.url, "Cookie": f"session={value}"}
 
     assert await handshake(server.ws_url + "/ws", headers) == 401
 
 
-async def test_a_session_that_was_logged_out_opens_no_socket(server: AppServer) -> None:
+async def test_a_handshake_with_the_cookie_of_an_ended_session_is_refused(
+    server: AppServer,
+) -> None:
     session = (await log_in(server.url, "Ada")).cookies["session"]
     headers = {"Origin": server.url, "Cookie": f"session={session}"}
     assert await handshake(server.ws_url + "/ws", headers) == 101
@@ -71,13 +74,15 @@ async def test_a_handshake_with_a_cookie_needs_an_origin(
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-async def test_a_foreign_page_cannot_use_its_visitors_session(
+async def test_a_page_of_another_origin_cannot_open_a_socket_with_its_visitors_cookie(
     server: AppServer, headers: dict[str, str], origin: str
 ) -> None:
     assert await handshake(server.ws_url + "/ws", {**headers, "Origin": origin}) == 403
 
 
-async def test_the_cookie_stays_out_of_the_log(server: AppServer, headers: dict[str, str]) -> None:
+async def test_the_log_does_not_contain_the_cookie(
+    server: AppServer, headers: dict[str, str]
+) -> None:
     assert await handshake(server.ws_url + "/ws", headers) == 101
 
     log = server.read_log()

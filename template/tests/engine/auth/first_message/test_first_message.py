@@ -1,4 +1,4 @@
-"""The first message: who gets in by it, and how little everybody else gets."""
+"""The first message: which token opens a socket, and how all others are refused."""
 
 import asyncio
 import json
@@ -15,26 +15,25 @@ from websockets.typing import Subprotocol
 
 from app.auth.first_message import DEADLINE, MAX_BYTES
 from app.realtime.protocol import SUBPROTOCOL
+from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth.first_message import sign_in
 from tests.support.auth.tokens import Tokens, bad_tokens
 from tests.support.client import PATIENCE, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
-from tests.engine.test_metrics import scrape, scrape_until
+from tests.support.server import AppServer, StartServer
 
 PATHS = ["/ws", "/ws/echo"]
 
-NOBODY = {"websocket_connections": 0, "websocket_strangers": 0}
+NO_SOCKETS = {"websocket_connections": 0, "websocket_unauthenticated": 0}
 
 UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
-        await scrape_until(server, **NOBODY)
+        await scrape_until(server, **NO_SOCKETS)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -52,18 +51,18 @@ def auth(token: object) -> str:
 
 
 async def closed(socket: ClientConnection, patience: float = PATIENCE) -> int | None:
-    """The code with which the server closes a socket, to which it has said nothing."""
-    said = []
+    """The code with which the server closes a socket on which it sent nothing."""
+    received = []
     with suppress(ConnectionClosed):
         async with asyncio.timeout(patience):
             while True:
-                said.append(await socket.recv())
-    assert said == []
+                received.append(await socket.recv())
+    assert received == []
     return socket.close_code
 
 
 async def answer_to(server: AppServer, path: str, *frames: str | bytes) -> int | None:
-    """The code with which the server closes a socket that begins with these frames."""
+    """The code with which the server closes a socket whose first frames are these."""
     async with connect(server.ws_url + path) as socket:
         with suppress(ConnectionClosed):
             for frame in frames:
@@ -71,20 +70,21 @@ async def answer_to(server: AppServer, path: str, *frames: str | bytes) -> int |
         return await closed(socket)
 
 
-# --- Whoever says who it is -----------------------------------------------------
+# --- Authenticated connections --------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_token_opens_a_socket_in_the_users_name(
+async def test_a_token_in_the_first_message_opens_a_socket_for_its_user(
     server: AppServer, ada: Tokens, path: str
 ) -> None:
     async with connect(server.ws_url + path, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
         assert socket.subprotocol == SUBPROTOCOL
         await socket.send(auth(ada.access_token))
-        assert json.loads(await socket.recv())["user"] == "Ada"
+        welcome = json.loads(await socket.recv())
+        assert welcome["user"] == {"id": ada.claims["sub"], "name": "Ada"}
 
 
-async def test_a_client_need_not_wait_for_the_welcome(
+async def test_a_client_may_send_messages_before_it_has_the_welcome(
     server: AppServer, ada: Tokens, room: str
 ) -> None:
     async with open_client(server.ws_url, ada) as client:
@@ -95,30 +95,34 @@ async def test_a_client_need_not_wait_for_the_welcome(
     assert types == ["welcome", "joined", "message"]
 
 
-async def test_nobody_authenticates_twice(server: AppServer, ada: Tokens) -> None:
+async def test_a_second_auth_message_gets_an_error_and_changes_nothing(
+    server: AppServer, ada: Tokens
+) -> None:
     async with open_client(server.ws_url, ada) as client:
         await client.socket.send(auth(ada.access_token))
         await client.expect("error", code="invalid")
         await client.on_the_way()
 
 
-# --- Whoever does not -----------------------------------------------------------
+# --- Unauthenticated connections ------------------------------------------------
 
 
-async def test_silence_is_closed_with_4401_after_five_seconds(server: AppServer) -> None:
+async def test_a_silent_connection_is_closed_with_4401_after_five_seconds(
+    server: AppServer,
+) -> None:
     before = (await scrape(server)).get(UNAUTHENTICATED, 0)
     async with connect(server.ws_url + "/ws") as rooms, connect(server.ws_url + "/ws/echo") as echo:
         began = time.monotonic()
-        await rooms.ping()  # is no message
-        await scrape_until(server, websocket_strangers=2, websocket_connections=0)
+        await rooms.ping()  # a control frame is not a message
+        await scrape_until(server, websocket_unauthenticated=2, websocket_connections=0)
         codes = await asyncio.gather(*(closed(socket, DEADLINE + 2) for socket in (rooms, echo)))
         assert codes == [4401, 4401]
         assert DEADLINE - 0.5 < time.monotonic() - began < DEADLINE + 2
-    await scrape_until(server, **NOBODY, **{UNAUTHENTICATED: before + 2})
+    await scrape_until(server, **NO_SOCKETS, **{UNAUTHENTICATED: before + 2})
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_another_first_message_is_closed_with_4401(
+async def test_a_connection_whose_first_message_is_not_auth_is_closed_with_4401(
     server: AppServer, path: str, ada: Tokens
 ) -> None:
     genuine = auth(ada.access_token)
@@ -133,7 +137,7 @@ async def test_another_first_message_is_closed_with_4401(
         json.dumps({"type": "refresh", "token": ada.access_token}),
         ada.access_token,
         "",
-        "nothing of the kind",
+        "not JSON",
         "[" * MAX_BYTES,
         '{"type":"auth","token":"x","more":' + "[" * 3000,
         '{"type":"auth","token":' + "9" * 4000 + "}",
@@ -145,20 +149,20 @@ async def test_another_first_message_is_closed_with_4401(
     ]
     for frame in frames:
         assert await answer_to(server, path, frame) == 4401, frame[:50]
-    await scrape_until(server, **NOBODY)
+    await scrape_until(server, **NO_SOCKETS)
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_bad_token_is_closed_with_4401(
+async def test_a_connection_with_a_bad_token_is_closed_with_4401(
     server: AppServer, path: str, ada: Tokens, grace: Tokens
 ) -> None:
     for kind, token in bad_tokens(ada, grace).items():
         assert await answer_to(server, path, auth(token)) == 4401, kind
-    await scrape_until(server, **NOBODY)
+    await scrape_until(server, **NO_SOCKETS)
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_first_message_that_is_too_big_is_closed_with_1009(
+async def test_a_connection_whose_first_message_is_too_big_is_closed_with_1009(
     server: AppServer, path: str, ada: Tokens
 ) -> None:
     genuine = auth(ada.access_token)
@@ -172,7 +176,7 @@ async def test_a_first_message_that_is_too_big_is_closed_with_1009(
         assert json.loads(await socket.recv())["type"] == "welcome"
 
 
-async def test_whoever_joins_before_auth_is_in_no_room(
+async def test_an_unauthenticated_connection_cannot_join_a_room(
     server: AppServer, ada: Tokens, grace: Tokens, room: str
 ) -> None:
     join, genuine = json.dumps({"type": "join", "room": room}), auth(ada.access_token)
@@ -184,14 +188,14 @@ async def test_whoever_joins_before_auth_is_in_no_room(
         assert await answer_to(server, "/ws", big, genuine, join) == 1009
         await asyncio.sleep(0.1)
         assert await witness.on_the_way() == []
-        assert (await witness.join(room))["members"] == ["Grace"]
+        assert (await witness.join(room))["members"] == [witness.user]
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_frame_that_ends_the_socket_right_behind_the_first_does_no_harm(
+async def test_invalid_bytes_right_after_the_first_message_do_no_harm(
     server: AppServer, path: str, ada: Tokens
 ) -> None:
-    """What the server closes by itself is closed when the application wants to."""
+    """The server has closed the socket by itself when the application closes it."""
     for frame in ('{"type":"ping"}', auth("x"), auth(ada.access_token)):
         async with connect(server.ws_url + path) as socket:
             both = [Frame(Opcode.TEXT, data) for data in (frame.encode(), b"\xff")]
@@ -199,11 +203,11 @@ async def test_a_frame_that_ends_the_socket_right_behind_the_first_does_no_harm(
             async with asyncio.timeout(PATIENCE):
                 await socket.wait_closed()
             assert socket.close_code in {1007, 4401}
-    await scrape_until(server, **NOBODY)
+    await scrape_until(server, **NO_SOCKETS)
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_peer_that_leaves_early_leaves_nothing_behind(
+async def test_a_client_that_disconnects_early_leaves_nothing_behind(
     server: AppServer, path: str, ada: Tokens
 ) -> None:
     for frame in (None, "{}", auth("x"), auth(ada.access_token)):
@@ -215,14 +219,16 @@ async def test_a_peer_that_leaves_early_leaves_nothing_behind(
                     await socket.close()
                 else:
                     socket.transport.abort()
-    await scrape_until(server, **NOBODY)
+    await scrape_until(server, **NO_SOCKETS)
 
 
-# --- The door -------------------------------------------------------------------
+# --- Checks before and after accept ---------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_foreign_page_is_refused_before_accept(server: AppServer, path: str) -> None:
+async def test_a_page_of_another_origin_is_refused_before_accept(
+    server: AppServer, path: str
+) -> None:
     for origin in ("https://evil.example", "null"):
         async with asyncio.timeout(DEADLINE - 1):
             with pytest.raises(InvalidStatus) as refused:
@@ -231,7 +237,9 @@ async def test_a_foreign_page_is_refused_before_accept(server: AppServer, path: 
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_one_too_many_is_closed_with_1013(start_server: StartServer, path: str) -> None:
+async def test_a_connection_over_the_limit_of_its_user_is_closed_with_1013(
+    start_server: StartServer, path: str
+) -> None:
     server = await start_server(MAX_CONNECTIONS_PER_USER=1)
     ada, grace = await sign_in(server.url, "Ada"), await sign_in(server.url, "Grace")
     async with open_client(server.ws_url, ada, path) as first:
@@ -242,19 +250,21 @@ async def test_one_too_many_is_closed_with_1013(start_server: StartServer, path:
         await scrape_until(
             server,
             websocket_connections=1,
-            websocket_strangers=0,
+            websocket_unauthenticated=0,
             **{"websocket_refused_handshakes_total reason=user": 1},
         )
     async with open_client(server.ws_url, ada, path) as again:
         await again.expect("welcome")
 
 
-async def test_bad_options_are_closed_with_1008(server: AppServer, ada: Tokens) -> None:
+async def test_a_connection_with_invalid_parameters_is_closed_with_1008(
+    server: AppServer, ada: Tokens
+) -> None:
     assert await answer_to(server, "/ws/echo/x?every=0", auth(ada.access_token)) == 1008
     assert await answer_to(server, "/ws/echo/x?every=0", auth("x")) == 4401
 
 
-async def test_first_messages_stay_out_of_the_log(server: AppServer, ada: Tokens) -> None:
+async def test_the_log_does_not_contain_first_messages(server: AppServer, ada: Tokens) -> None:
     async with open_client(server.ws_url, ada) as client:
         await client.on_the_way()
     await answer_to(server, "/ws", json.dumps({"type": "autht", "token": ada.access_token}))

@@ -1,4 +1,4 @@
-"""The access token on the handshake: where it may be, and which opens a socket."""
+"""The access token in the handshake: where it can be, and which tokens open a socket."""
 
 import json
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ PATHS = ["/ws", "/ws/echo"]
 
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
 
@@ -35,8 +35,13 @@ async def grace(server: AppServer) -> Tokens:
     return await sign_in(server.url, "Grace")
 
 
+def user_of(tokens: Tokens) -> dict[str, str]:
+    """Ada, as the welcome names her."""
+    return {"id": tokens.claims["sub"], "name": "Ada"}
+
+
 def offer(token: str) -> list[Subprotocol]:
-    """What browsers send: a script can't set headers on a handshake."""
+    """The subprotocols that browsers offer: a script can't set headers on a handshake."""
     return [Subprotocol(SUBPROTOCOL), Subprotocol(f"bearer.{token}")]
 
 
@@ -49,11 +54,12 @@ async def refusal(server: AppServer, path: str = "/ws", **options: object) -> tu
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_token_in_the_header_opens_a_socket_in_the_users_name(
+async def test_a_token_in_the_header_opens_a_socket_for_its_user(
     server: AppServer, ada: Tokens, path: str
 ) -> None:
     async with open_client(server.ws_url, ada, path) as client:
-        await client.expect("welcome", user="Ada")
+        await client.expect("welcome")
+        assert client.user == user_of(ada)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -61,7 +67,7 @@ async def test_a_token_among_the_subprotocols_opens_a_socket_and_is_not_echoed(
     server: AppServer, ada: Tokens, path: str
 ) -> None:
     async with connect(server.ws_url + path, subprotocols=offer(ada.access_token)) as socket:
-        assert json.loads(await socket.recv())["user"] == "Ada"
+        assert json.loads(await socket.recv())["user"] == user_of(ada)
         assert socket.subprotocol == SUBPROTOCOL
         assert socket.response is not None
         assert "bearer" not in str(socket.response.headers)
@@ -71,16 +77,16 @@ async def test_a_token_that_is_the_only_subprotocol_is_not_echoed(
     server: AppServer, ada: Tokens
 ) -> None:
     async with connect(server.ws_url + "/ws", subprotocols=offer(ada.access_token)[1:]) as socket:
-        assert json.loads(await socket.recv())["user"] == "Ada"
+        assert json.loads(await socket.recv())["user"] == user_of(ada)
         assert socket.subprotocol is None
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_without_a_token_no_socket_opens(server: AppServer, path: str) -> None:
+async def test_a_handshake_without_a_token_is_refused(server: AppServer, path: str) -> None:
     assert await refusal(server, path) == (401, "Bearer")
 
 
-async def test_what_the_server_did_not_issue_opens_no_socket(
+async def test_a_handshake_with_a_bad_token_in_the_header_is_refused(
     server: AppServer, ada: Tokens, grace: Tokens
 ) -> None:
     for kind, token in bad_tokens(ada, grace).items():
@@ -90,7 +96,7 @@ async def test_what_the_server_did_not_issue_opens_no_socket(
             assert refused == (401, "Bearer"), kind
 
 
-async def test_nor_does_it_among_the_subprotocols(
+async def test_a_handshake_with_a_bad_token_among_the_subprotocols_is_refused(
     server: AppServer, ada: Tokens, grace: Tokens
 ) -> None:
     for kind, token in bad_tokens(ada, grace).items():
@@ -98,13 +104,15 @@ async def test_nor_does_it_among_the_subprotocols(
         assert refused == (401, "Bearer"), kind
 
 
-async def test_a_foreign_page_opens_no_socket(server: AppServer, ada: Tokens) -> None:
+async def test_a_page_of_another_origin_cannot_open_a_socket(
+    server: AppServer, ada: Tokens
+) -> None:
     headers = {**ada.headers, "Origin": "https://evil.example"}
 
     assert (await refusal(server, additional_headers=headers))[0] == 403
 
 
-async def test_tokens_stay_out_of_the_log(server: AppServer, ada: Tokens) -> None:
+async def test_the_log_does_not_contain_tokens(server: AppServer, ada: Tokens) -> None:
     async with open_client(server.ws_url, ada) as client:
         await client.send(type="refresh", token=ada.access_token)
         await client.on_the_way()

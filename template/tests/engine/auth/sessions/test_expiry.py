@@ -1,4 +1,4 @@
-"""Sockets end when the session expires that opened them."""
+"""The server closes sockets when their session expires."""
 
 import asyncio
 import time
@@ -8,11 +8,11 @@ from sqlalchemy import update
 
 from app.auth.accounts.database import open_database
 from app.auth.accounts.logins import Login
+from tests.engine.auth.accounts.test_live_logins import closed, serves
+from tests.engine.test_metrics import scrape_until
 from tests.support.auth import sign_in
 from tests.support.client import open_client
 from tests.support.server import StartServer
-from tests.engine.auth.accounts.test_live_logins import closed, serves
-from tests.engine.test_metrics import scrape_until
 
 
 async def test_sockets_are_closed_with_4401_when_their_session_expires(

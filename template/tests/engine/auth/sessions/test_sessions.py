@@ -1,4 +1,4 @@
-"""The session cookie: what it looks like, whose it is, and how it ends."""
+"""The session cookie: its attributes, which cookies are valid, and how a session ends."""
 
 import asyncio
 import hashlib
@@ -13,8 +13,7 @@ from app.auth.sessions import SESSION_SECONDS
 from tests.support.auth import sign_in
 from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in
 from tests.support.client import PATIENCE, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 COOKIE = "session"
 
@@ -28,7 +27,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 async def server(
     database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     settings = {"DATABASE_URL": database_url}
     async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
         yield server
@@ -36,12 +35,12 @@ async def server(
 
 @pytest_asyncio.fixture(scope="module")
 async def cookie(server: AppServer) -> str:
-    """What the browser of somebody who is logged in keeps. Tests leave the session alone."""
+    """The cookie of a logged-in user. No test ends this session."""
     return (await log_in(server.url, "Ada")).cookies[COOKIE]
 
 
 async def name_of(server: AppServer, cookie: str) -> str | None:
-    """Who is logged in with a cookie."""
+    """The name of the user who is logged in with a cookie."""
     async with httpx.AsyncClient(base_url=server.url) as http:
         answer = await http.get("/auth/me", headers={b"Cookie": f"{COOKIE}={cookie}".encode()})
     assert answer.status_code in {200, 401}
@@ -59,16 +58,20 @@ def sign(token: str, key: str) -> str:
     return signer.sign(token).decode()
 
 
-# --- What it looks like -------------------------------------------------------------
+# --- The cookie ---------------------------------------------------------------------
 
 
-async def test_scripts_and_foreign_pages_do_not_get_the_cookie(server: AppServer) -> None:
+async def test_the_cookie_is_hidden_from_scripts_and_from_pages_of_other_origins(
+    server: AppServer,
+) -> None:
     answer = await log_in(server.url, "Ada")
 
     _, *attributes = answer.headers["Set-Cookie"].split("; ")
     assert set(attributes) == {"HttpOnly", "Path=/", "SameSite=lax", f"Max-Age={SESSION_SECONDS}"}
     assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.json() == {"username": "Ada"}
+    async with httpx.AsyncClient(base_url=server.url, cookies=answer.cookies) as http:
+        me = (await http.get("/auth/me")).json()
+    assert answer.json() == me == {"id": me["id"], "username": "Ada"}
 
 
 async def test_production_sends_the_cookie_over_https_only(
@@ -83,7 +86,7 @@ async def test_production_sends_the_cookie_over_https_only(
     assert "Secure" in answer.headers["Set-Cookie"].split("; ")
 
 
-async def test_each_login_has_a_session_of_its_own(server: AppServer, cookie: str) -> None:
+async def test_each_login_starts_a_new_session(server: AppServer, cookie: str) -> None:
     assert (await log_in(server.url, "Ada")).cookies[COOKIE] != cookie
     assert await name_of(server, cookie) == "Ada"
 
@@ -96,15 +99,15 @@ async def test_the_openapi_document_names_the_cookie(server: AppServer) -> None:
     assert scheme == {"type": "apiKey", "in": "cookie", "name": COOKIE}
 
 
-# --- Whose it is ----------------------------------------------------------------------
+# --- Which cookies are valid ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", ["", "x", "x.y", ".", "a" * 4000, "\xff.\xff"], ids=ascii)
-async def test_a_cookie_that_nobody_issued_is_nobodys(server: AppServer, value: str) -> None:
+async def test_a_made_up_cookie_is_refused(server: AppServer, value: str) -> None:
     assert await name_of(server, value) is None
 
 
-async def test_a_changed_or_wrongly_signed_cookie_is_nobodys(
+async def test_a_changed_or_wrongly_signed_cookie_is_refused(
     server: AppServer, cookie: str
 ) -> None:
     token = token_of(cookie)
@@ -117,11 +120,11 @@ async def test_a_changed_or_wrongly_signed_cookie_is_nobodys(
 
 
 @pytest.mark.parametrize("token", ["made-up", "made.up", ""])
-async def test_a_signature_makes_no_session(server: AppServer, token: str) -> None:
+async def test_a_signed_cookie_without_a_session_is_refused(server: AppServer, token: str) -> None:
     assert await name_of(server, sign(token, SECRET_KEY)) is None
 
 
-async def test_the_first_key_signs_and_all_are_accepted(
+async def test_the_first_key_signs_and_all_keys_are_accepted(
     start_server: StartServer, server: AppServer, database_url: str, cookie: str
 ) -> None:
     rotated = await start_server(SECRET_KEYS=f"{OTHER_KEY},{SECRET_KEY}", DATABASE_URL=database_url)
@@ -133,7 +136,7 @@ async def test_the_first_key_signs_and_all_are_accepted(
     assert await name_of(server, after) is None
 
 
-async def test_a_key_that_was_taken_away_is_not_accepted(
+async def test_a_cookie_signed_with_a_removed_key_is_refused(
     start_server: StartServer, database_url: str, cookie: str
 ) -> None:
     rotated = await start_server(SECRET_KEYS=OTHER_KEY, DATABASE_URL=database_url)
@@ -141,7 +144,7 @@ async def test_a_key_that_was_taken_away_is_not_accepted(
     assert await name_of(rotated, cookie) is None
 
 
-# --- How it ends ------------------------------------------------------------------------
+# --- How a session ends -----------------------------------------------------------------
 
 
 async def test_logging_out_ends_the_session_and_no_other(server: AppServer, cookie: str) -> None:
@@ -159,7 +162,7 @@ async def test_logging_out_ends_the_session_and_no_other(server: AppServer, cook
     assert await name_of(server, cookie) == "Ada"
 
 
-async def test_logging_in_ends_the_session_whose_cookie_came_along(
+async def test_logging_in_ends_the_session_of_the_cookie_in_the_request(
     server: AppServer, cookie: str
 ) -> None:
     before = await sign_in(server.url, "Hedy")
@@ -184,12 +187,16 @@ async def test_logging_in_ends_the_session_whose_cookie_came_along(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Cookie": f"{COOKIE}=x.y"}], ids=str)
-async def test_who_is_not_logged_in_can_log_out(server: AppServer, headers: dict[str, str]) -> None:
+async def test_logging_out_without_a_session_succeeds(
+    server: AppServer, headers: dict[str, str]
+) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
         assert (await http.post("/auth/logout", headers=headers)).status_code == 204
 
 
-async def test_a_foreign_page_cannot_log_its_visitors_out(server: AppServer, cookie: str) -> None:
+async def test_a_page_of_another_origin_cannot_log_its_visitors_out(
+    server: AppServer, cookie: str
+) -> None:
     headers = {"Cookie": f"{COOKIE}={cookie}", "Origin": "https://evil.example"}
     async with httpx.AsyncClient(base_url=server.url) as http:
         assert (await http.post("/auth/logout", headers=headers)).status_code == 403
@@ -197,7 +204,7 @@ async def test_a_foreign_page_cannot_log_its_visitors_out(server: AppServer, coo
     assert await name_of(server, cookie) == "Ada"
 
 
-async def test_the_cookie_stays_out_of_the_log(server: AppServer, cookie: str) -> None:
+async def test_the_log_does_not_contain_the_cookie(server: AppServer, cookie: str) -> None:
     assert await name_of(server, cookie) == "Ada"
 
     log = server.read_log()

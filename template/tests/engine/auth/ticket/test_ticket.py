@@ -1,4 +1,4 @@
-"""Tickets: each opens one socket, on whichever worker, within half a minute."""
+"""Tickets: each opens one socket, on any worker, within half a minute."""
 
 import asyncio
 import secrets
@@ -19,8 +19,7 @@ from app.auth.ticket import TICKET_SECONDS, Ticket
 from tests.support.auth.accounts import SETTINGS, handshake
 from tests.support.auth.ticket import Session, sign_in
 from tests.support.client import Credentials, open_client
-from tests.support.server import StartServer
-from tests.support.server import PROJECT, AppServer, run_module
+from tests.support.server import PROJECT, AppServer, StartServer, run_module
 
 pytest_plugins = ["tests.engine.auth.accounts.database"]
 
@@ -45,7 +44,7 @@ async def servers(
 
 @pytest_asyncio.fixture(scope="module")
 async def ada(servers: list[AppServer]) -> Session:
-    """A session of the first server. Tests leave it alone."""
+    """A session of the first server. No test ends it."""
     return await sign_in(servers[0].url, "Ada")
 
 
@@ -55,7 +54,7 @@ async def present(server: AppServer, ticket: str, path: str = "/ws") -> int:
 
 
 async def age(database: Database, ticket: str, seconds: int) -> None:
-    """Let a ticket be older by so much."""
+    """Make a ticket older by so many seconds."""
     this = Ticket.hash == digest(ticket)
     async with database.transaction() as session:
         statement = update(Ticket).where(this).values(expires_at=Ticket.expires_at - seconds)
@@ -66,29 +65,31 @@ async def age(database: Database, ticket: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_ticket_opens_one_socket_in_its_users_name(
+async def test_a_ticket_opens_one_socket_for_its_user(
     servers: list[AppServer], ada: Session, path: str
 ) -> None:
     ticket = await ada.ticket()
     path = f"{path}?ticket={ticket}"
 
     async with open_client(servers[0].ws_url, Credentials(), path) as client:
-        await client.expect("welcome", user="Ada")
+        await client.expect("welcome")
+        assert client.user["name"] == "Ada"
 
     assert await handshake(servers[0].ws_url + path) == 401
 
 
-async def test_a_ticket_is_its_users_whoever_presents_it(
+async def test_a_ticket_identifies_its_user_whoever_presents_it(
     servers: list[AppServer], ada: Session
 ) -> None:
     grace = await sign_in(servers[0].url, "Grace")
     path = f"/ws?ticket={await ada.ticket()}"
 
     async with open_client(servers[0].ws_url, Credentials(grace.headers), path) as client:
-        await client.expect("welcome", user="Ada")
+        await client.expect("welcome")
+        assert client.user["name"] == "Ada"
 
 
-async def test_a_ticket_that_one_worker_took_is_refused_by_another(
+async def test_a_ticket_that_was_used_on_one_worker_is_refused_by_another(
     servers: list[AppServer], ada: Session
 ) -> None:
     for first, second in [servers, servers[::-1]]:
@@ -98,7 +99,7 @@ async def test_a_ticket_that_one_worker_took_is_refused_by_another(
         assert await present(second, ticket) == 401
 
 
-async def test_of_eight_who_present_a_ticket_at_once_one_gets_in(
+async def test_one_of_eight_concurrent_handshakes_with_a_ticket_succeeds(
     servers: list[AppServer], ada: Session
 ) -> None:
     for _ in range(3):
@@ -109,7 +110,7 @@ async def test_of_eight_who_present_a_ticket_at_once_one_gets_in(
         assert sorted(answers) == [101] + [401] * 7
 
 
-async def test_a_ticket_is_good_for_half_a_minute(
+async def test_a_ticket_expires_after_half_a_minute(
     servers: list[AppServer], ada: Session, shared_database: Database
 ) -> None:
     early, late = await ada.ticket(), await ada.ticket()
@@ -127,7 +128,7 @@ async def test_a_ticket_is_good_for_half_a_minute(
     assert await present(servers[0], late) == 401
 
 
-async def test_expired_tickets_are_cleared_away(ada: Session, shared_database: Database) -> None:
+async def test_expired_tickets_are_deleted(ada: Session, shared_database: Database) -> None:
     ticket = await ada.ticket()
     await age(shared_database, ticket, TICKET_SECONDS)
 
@@ -137,7 +138,7 @@ async def test_expired_tickets_are_cleared_away(ada: Session, shared_database: D
         assert await session.get(Ticket, digest(ticket)) is None
 
 
-async def test_logging_out_ends_the_tickets_of_the_session_and_no_others(
+async def test_logging_out_invalidates_the_tickets_of_the_session_and_no_others(
     servers: list[AppServer], ada: Session
 ) -> None:
     on_another_device = await sign_in(servers[0].url, "Ada")
@@ -153,20 +154,22 @@ async def test_logging_out_ends_the_tickets_of_the_session_and_no_others(
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "%00", "%ff", "%ed%a0%80", "x" * 256], ids=ascii)
-async def test_a_ticket_that_nobody_issued_opens_no_socket(
+async def test_a_handshake_with_a_made_up_ticket_is_refused(
     servers: list[AppServer], ticket: str
 ) -> None:
     assert await present(servers[0], ticket) == 401
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_session_without_a_ticket_opens_no_socket(
+async def test_a_handshake_with_a_session_but_without_a_ticket_is_refused(
     servers: list[AppServer], ada: Session, path: str
 ) -> None:
     assert await handshake(servers[0].ws_url + path, ada.headers) == 401
 
 
-async def test_a_ticket_is_no_good_for_requests(servers: list[AppServer], ada: Session) -> None:
+async def test_a_ticket_does_not_authenticate_requests(
+    servers: list[AppServer], ada: Session
+) -> None:
     ticket = await ada.ticket()
 
     async with httpx.AsyncClient(base_url=servers[0].url) as http:
@@ -176,7 +179,7 @@ async def test_a_ticket_is_no_good_for_requests(servers: list[AppServer], ada: S
     assert await present(servers[0], ticket) == 101
 
 
-async def test_a_page_of_a_listed_origin_uses_tickets_and_no_other_does(
+async def test_pages_of_allowed_origins_can_use_tickets_and_no_others_can(
     start_server: StartServer, servers: list[AppServer], ada: Session, shared_database_url: str
 ) -> None:
     origin = "https://app.example"
@@ -187,10 +190,10 @@ async def test_a_page_of_a_listed_origin_uses_tickets_and_no_other_does(
         assert await handshake(url, {"Origin": origin}) == code
 
 
-# --- Who gets one -----------------------------------------------------------------------
+# --- Who gets a ticket ------------------------------------------------------------------
 
 
-async def test_who_has_a_session_gets_tickets(servers: list[AppServer], ada: Session) -> None:
+async def test_a_user_with_a_session_gets_tickets(servers: list[AppServer], ada: Session) -> None:
     async with httpx.AsyncClient(base_url=servers[0].url, headers=ada.headers) as http:
         answers = [await http.post("/auth/ticket") for _ in range(2)]
 
@@ -203,7 +206,7 @@ async def test_who_has_a_session_gets_tickets(servers: list[AppServer], ada: Ses
 
 
 @pytest.mark.parametrize("cookie", [None, "", "x", "x.y"])
-async def test_without_a_session_there_are_no_tickets(
+async def test_a_client_without_a_session_gets_no_ticket(
     servers: list[AppServer], cookie: str | None
 ) -> None:
     headers = {} if cookie is None else {"Cookie": f"session={cookie}"}
@@ -211,7 +214,7 @@ async def test_without_a_session_there_are_no_tickets(
         assert (await http.post("/auth/ticket", headers=headers)).status_code == 401
 
 
-async def test_a_foreign_page_gets_no_ticket_for_its_visitor(
+async def test_a_page_of_another_origin_gets_no_ticket_for_its_visitor(
     servers: list[AppServer], ada: Session
 ) -> None:
     headers = {**ada.headers, "Origin": "https://evil.example"}
@@ -219,7 +222,7 @@ async def test_a_foreign_page_gets_no_ticket_for_its_visitor(
         assert (await http.post("/auth/ticket", headers=headers)).status_code == 403
 
 
-async def test_the_database_does_not_hold_what_a_ticket_is(
+async def test_the_database_does_not_contain_tickets(
     ada: Session, shared_database: Database
 ) -> None:
     ticket = await ada.ticket()
@@ -230,7 +233,7 @@ async def test_the_database_does_not_hold_what_a_ticket_is(
     assert ticket not in hashes
 
 
-async def test_no_ticket_is_logged(servers: list[AppServer], ada: Session) -> None:
+async def test_the_log_does_not_contain_tickets(servers: list[AppServer], ada: Session) -> None:
     ticket, too_long = await ada.ticket(), secrets.token_urlsafe(300)
 
     for path in [*PATHS, "/ws/echo/x", "/ws/nothing"]:
@@ -247,10 +250,10 @@ async def test_no_ticket_is_logged(servers: list[AppServer], ada: Session) -> No
         assert too_long not in log
 
 
-async def test_several_workers_of_one_server_take_a_ticket_once(
+async def test_several_workers_of_one_server_accept_a_ticket_once(
     start_server: StartServer, broker_url: str
 ) -> None:
-    # A broker that carries messages in one process only has one worker.
+    # memory:// carries messages within one process only.
     workers = 1 if broker_url.startswith("memory:") else 2
     server = await start_server(BROKER_URL=broker_url, WEB_CONCURRENCY=workers)
     ada = await sign_in(server.url, "Ada")
@@ -264,7 +267,7 @@ async def test_several_workers_of_one_server_take_a_ticket_once(
 # --- The table ----------------------------------------------------------------------------
 
 
-def test_who_wants_no_tickets_any_more_can_undo_their_migration(tmp_path: Path) -> None:
+def test_the_migration_of_the_tickets_can_be_undone(tmp_path: Path) -> None:
     for name in ["app", "migrations"]:
         shutil.copytree(PROJECT / name, tmp_path / name)
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
@@ -280,6 +283,6 @@ def test_who_wants_no_tickets_any_more_can_undo_their_migration(tmp_path: Path) 
 
     # The code of another style of authentication does not have this file.
     (tmp_path / "migrations" / "versions" / "tickets_0001.py").unlink()
-    password = "eight is enough"
-    ended = run_module(tmp_path, "app.auth", "add-user", "Ada", stdin=password, **SETTINGS)
+    arguments = ("app.auth.accounts", "add-user", "Ada")
+    ended = run_module(tmp_path, *arguments, stdin="eight is enough", **SETTINGS)
     assert ended.stdout == "Added Ada.\n", ended.stderr

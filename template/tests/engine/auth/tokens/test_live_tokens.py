@@ -1,4 +1,4 @@
-"""Tokens of live sockets: they expire, they are renewed, and they end with their login."""
+"""The tokens of open sockets: they expire, are refreshed, and end with their login."""
 
 import asyncio
 import sqlite3
@@ -11,12 +11,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import sign_in
 from tests.support.auth.tokens import Tokens, bad_tokens, log_in_anew, refresh
 from tests.support.client import Client, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
-from tests.engine.test_metrics import scrape, scrape_until
+from tests.support.server import AppServer, StartServer
 
 PATHS = ["/ws", "/ws/echo"]
 
@@ -25,7 +24,7 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
-    """One server for all of these tests: they need no broker."""
+    """One server for all of these tests, with the broker `memory://`."""
     async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
 
@@ -38,7 +37,7 @@ async def http(server: AppServer) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(scope="module")
 async def ada(server: AppServer) -> Tokens:
-    """A login that tests leave alone."""
+    """A login that no test ends."""
     return await tokens_of(server, "Ada")
 
 
@@ -101,7 +100,7 @@ async def test_a_fresh_token_may_come_from_another_login_of_the_user(
         assert await closed(client, patience=2) == 4401
 
 
-async def test_a_bad_token_is_answered_and_changes_nothing(
+async def test_refreshing_with_a_bad_token_gets_an_error_and_changes_nothing(
     server: AppServer, ada: Tokens, grace: Tokens
 ) -> None:
     short = ada.expiring_in(4)
@@ -113,14 +112,14 @@ async def test_a_bad_token_is_answered_and_changes_nothing(
             error = await client.expect("error", code="invalid")
             assert error["detail"].startswith("token: "), kind
             assert token not in error["detail"]
-        for token_of_a_kind in (None, 7, ["x"]):
-            await client.send(type="refresh", token=token_of_a_kind)
+        for not_a_string in (None, 7, ["x"]):
+            await client.send(type="refresh", token=not_a_string)
             await client.expect("error", code="invalid")
         assert await closed(client, patience=6) == 4401
         assert -0.5 < time.time() - short.claims["exp"] < 2
 
 
-async def test_a_token_that_cannot_be_checked_leaves_the_socket_open(
+async def test_refreshing_while_the_database_fails_gets_an_error_and_leaves_the_socket_open(
     start_server: StartServer, tmp_path: Path
 ) -> None:
     file = tmp_path / "app.db"
@@ -138,7 +137,7 @@ async def test_a_token_that_cannot_be_checked_leaves_the_socket_open(
     assert "Traceback" not in server.read_log()
 
 
-async def test_a_spent_refresh_token_closes_the_sockets_of_its_login(
+async def test_reusing_a_refresh_token_closes_the_sockets_of_its_login(
     server: AppServer, ada: Tokens, http: httpx.AsyncClient
 ) -> None:
     first = await log_in_anew(server.url)

@@ -1,4 +1,4 @@
-"""The chat page as browsers get it: complete, with the right types, and confined."""
+"""How the chat page is served: complete, with the right types, and under a strict policy."""
 
 import posixpath
 import re
@@ -22,7 +22,7 @@ IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+["']([^"']+)["']""", 
 
 
 class Page(HTMLParser):
-    """What a page refers to, and what a strict policy would not let it run."""
+    """The files that a page refers to, and what a strict policy would not let it run."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Page(HTMLParser):
 
 
 def assets() -> list[str]:
-    """The files that make up the page, by their paths in the web folder."""
+    """The files of the page, by their paths in the folder `web`."""
     return sorted(
         path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.suffix in TYPES
     )
@@ -64,11 +64,19 @@ async def test_page_is_html_and_always_revalidated(page: httpx.Response) -> None
     assert page.headers["cache-control"] == "no-cache"
 
 
+async def test_page_answers_head_requests(server: AppServer) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.head("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.content == b""
+
+
 async def test_page_has_no_inline_script_or_style(page: httpx.Response) -> None:
     assert Page(page.text).inline == []
 
 
-async def test_everything_that_the_page_needs_is_there_and_nothing_else(
+async def test_the_folder_has_every_file_that_the_page_needs_and_no_other(
     page: httpx.Response,
 ) -> None:
     waiting = [reference.removeprefix("static/") for reference in Page(page.text).references]
@@ -88,7 +96,7 @@ async def test_everything_that_the_page_needs_is_there_and_nothing_else(
 
 
 @pytest.mark.parametrize("asset", assets())
-async def test_asset_is_served_with_its_type_and_confined(server: AppServer, asset: str) -> None:
+async def test_asset_is_served_with_its_type_and_the_policy(server: AppServer, asset: str) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
         response = await http.get(f"/static/{asset}")
     assert response.status_code == 200
@@ -97,7 +105,7 @@ async def test_asset_is_served_with_its_type_and_confined(server: AppServer, ass
     assert policy(response)["default-src"] == ["'none'"]
 
 
-async def test_policy_lets_only_the_own_files_run(page: httpx.Response) -> None:
+async def test_policy_allows_only_the_pages_own_files(page: httpx.Response) -> None:
     directives = policy(page)
     assert directives["default-src"] == ["'none'"]
     assert directives["script-src"] == ["'self'"]
@@ -110,9 +118,7 @@ async def test_policy_lets_only_the_own_files_run(page: httpx.Response) -> None:
     assert page.headers["referrer-policy"] == "same-origin"
 
 
-async def test_page_that_did_not_change_is_not_sent_again(
-    server: AppServer, page: httpx.Response
-) -> None:
+async def test_unchanged_page_is_not_sent_again(server: AppServer, page: httpx.Response) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
         again = await http.get("/", headers={"If-None-Match": page.headers["etag"]})
     assert again.status_code == 304
@@ -140,7 +146,7 @@ async def test_nothing_outside_the_web_folder_is_served(server: AppServer, path:
     assert response.status_code == 404
 
 
-def test_page_sends_less_than_the_server_takes() -> None:
+def test_page_sends_less_than_the_rate_limit() -> None:
     constants = dict(CONSTANT.findall((WEB / "pace.js").read_text(encoding="utf-8")))
     taken = Settings.model_fields["messages_per_second"].default
     assert int(constants["RATE"]) < taken

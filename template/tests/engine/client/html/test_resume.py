@@ -1,4 +1,4 @@
-"""Whoever leaves the page and comes back misses nothing: `pytest -m browser`."""
+"""The page reconnects without losing a message, in a real browser: `pytest -m browser`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -10,8 +10,7 @@ import pytest_asyncio
 from app.realtime.manager import RECENT
 from tests.support.auth import sign_in
 from tests.support.client import open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -23,12 +22,12 @@ pytestmark = pytest.mark.browser
 OpenTab = Callable[[AppServer, str], Awaitable["Tab"]]
 
 MISSED = [f"message {number}" for number in range(RECENT + 1)]
-"""More than somebody gets who is new to a room."""
+"""More messages than the server sends to a new member."""
 
 
 @pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator["Browser"]:
-    from tests.engine.client.html.browser import chromium  # noqa: PLC0415 - needs the group `browser`
+    from tests.engine.client.html.browser import chromium  # noqa: PLC0415 - see its docstring
 
     async with chromium() as browser:
         yield browser
@@ -36,8 +35,8 @@ async def browser() -> AsyncIterator["Browser"]:
 
 @pytest_asyncio.fixture
 async def open_tab(browser: "Browser") -> AsyncIterator[OpenTab]:
-    """Opens a tab in a room on a server, for somebody new."""
-    from tests.engine.client.html.browser import Tab  # noqa: PLC0415 - needs the group `browser`
+    """Opens a tab for a new user, in a room on a server."""
+    from tests.engine.client.html.browser import Tab  # noqa: PLC0415 - see its docstring
 
     tabs: list[Tab] = []
     async with AsyncExitStack() as stack:
@@ -53,7 +52,9 @@ async def open_tab(browser: "Browser") -> AsyncIterator[OpenTab]:
     assert not [problem for tab in tabs for problem in tab.problems]
 
 
-async def test_two_tabs_hear_each_other(open_tab: OpenTab, server: AppServer, room: str) -> None:
+async def test_two_tabs_receive_each_others_messages(
+    open_tab: OpenTab, server: AppServer, room: str
+) -> None:
     ada, bob = [await open_tab(server, room) for _ in range(2)]
     await ada.send("hello, Bob")
     await bob.expect_messages("hello, Bob")
@@ -63,7 +64,7 @@ async def test_two_tabs_hear_each_other(open_tab: OpenTab, server: AppServer, ro
 
 
 async def publish(server: AppServer, room: str, *texts: str) -> None:
-    """Say something in a room, as a client that is no browser."""
+    """Publish messages in a room, from a client without a browser."""
     credentials = await sign_in(server.url, "bob")
     async with open_client(server.ws_url, credentials) as bob:
         await bob.join(room)
@@ -86,7 +87,7 @@ async def test_a_tab_that_was_offline_misses_nothing(
     assert await tab.notices.count() == 0
 
 
-async def test_a_tab_that_slept_through_a_restart_is_back_by_itself(
+async def test_a_tab_that_slept_during_a_restart_reconnects(
     open_tab: OpenTab, start_server: StartServer, broker_url: str, room: str
 ) -> None:
     server = await start_server(BROKER_URL=broker_url)
@@ -98,10 +99,10 @@ async def test_a_tab_that_slept_through_a_restart_is_back_by_itself(
     await tab.expect_messages("awake")
 
 
-async def test_a_server_that_restarts_loses_nothing_that_its_broker_has(
+async def test_a_restart_loses_no_message_that_the_broker_remembers(
     open_tab: OpenTab, start_server: StartServer, broker_url: str, room: str
 ) -> None:
-    # What is in memory ends with its server, and has no other one.
+    # The memory broker loses its history with the server's process.
     is_kept = not broker_url.startswith("memory:")
     server = await start_server(BROKER_URL=broker_url)
     tab = await open_tab(server, room)
@@ -115,4 +116,4 @@ async def test_a_server_that_restarts_loses_nothing_that_its_broker_has(
         await publish(await start_server(BROKER_URL=broker_url), room, *missed)
     await server.start()
     await tab.expect_messages("before", *missed, "written meanwhile")
-    assert await tab.notices.count() == (0 if is_kept else 1)  # which says that some may be missing
+    assert await tab.notices.count() == (0 if is_kept else 1)  # "messages may be missing"

@@ -9,11 +9,11 @@ from websockets.exceptions import InvalidStatus
 from tests.support.quick_start import preload
 
 PASSWORD = "correct horse battery staple"
-# Made anew for each run: production refuses keys that stand where others read them.
+# New for each run: production refuses keys that could have been copied from a file.
 SECRET_KEY = secrets.token_urlsafe(32)
 OTHER_KEY = secrets.token_urlsafe(32)
 SETTINGS = {"SECRET_KEYS": SECRET_KEY}
-"""What every server needs for them."""
+"""The settings that every server needs for accounts."""
 
 preload("sqlalchemy.ext.asyncio", "tests.support.auth.accounts.quick_hashes")
 

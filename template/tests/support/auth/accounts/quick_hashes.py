@@ -1,6 +1,6 @@
-"""Has passwords hashed at argon2's least costs, in the servers of the tests and in this process.
+"""Makes argon2 hash passwords at its lowest cost, in the tests' servers and in this process.
 
-`python -m app.auth` is run as it is.
+`python -m app.auth.accounts` hashes at the full cost.
 """
 
 from pwdlib import PasswordHash

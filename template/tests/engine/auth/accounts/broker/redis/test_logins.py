@@ -1,4 +1,4 @@
-"""A login that ends on one process ends its sockets on all."""
+"""A login that ends on one process closes its sockets on all processes."""
 
 import asyncio
 import time
@@ -13,13 +13,12 @@ from websockets.protocol import State
 
 from app import PROJECT_NAME
 from app.auth.accounts.live import CHANNEL
+from tests.engine.auth.accounts.test_live_logins import PATHS, closed, log_out, serves
 from tests.support.auth import sign_in
 from tests.support.broker.redis import RedisServer
 from tests.support.client import Client, Credentials, open_client
-from tests.support.server import StartServer
 from tests.support.pair import start_pair
-from tests.support.server import AppServer
-from tests.engine.auth.accounts.test_live_logins import PATHS, closed, log_out, serves
+from tests.support.server import AppServer, StartServer
 
 with_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
 
@@ -31,7 +30,7 @@ async def start_two(start_server: StartServer, broker_url: str, folder: Path) ->
 
 
 def at(server: AppServer, credentials: Credentials) -> Credentials:
-    """What a page of this server presents, wherever the user logged in."""
+    """What a page of this server presents after a login on another one."""
     origin = credentials.headers.get("Origin")
     if origin is None:
         return credentials
@@ -64,7 +63,7 @@ async def test_logging_out_closes_the_sockets_of_that_login_on_every_process(
 ) -> None:
     servers = await start_two(start_server, broker_url, tmp_path)
     this = await sign_in(servers[0].url, "ada")
-    of_the_same_user = await sign_in(servers[0].url, "Ada")  # is another login, not another name
+    of_the_same_user = await sign_in(servers[0].url, "Ada")  # the same account, another login
     of_another = await sign_in(servers[1].url, "grace")
     async with AsyncExitStack() as stack:
         ending, staying = [], []
@@ -81,7 +80,7 @@ async def test_logging_out_closes_the_sockets_of_that_login_on_every_process(
 
 
 @with_redis
-async def test_what_is_no_login_does_no_harm_on_the_channel(
+async def test_malformed_messages_about_logins_do_no_harm(
     start_server: StartServer, broker_url: str, tmp_path: Path
 ) -> None:
     servers = await start_two(start_server, broker_url, tmp_path)

@@ -19,7 +19,7 @@ export async function check() {
 
 async function whoAmI() {
   const answer = await get("auth/me");
-  return answer?.username ?? null;
+  return answer && { id: answer.id, name: answer.username };
 }
 
 async function login(username, password) {

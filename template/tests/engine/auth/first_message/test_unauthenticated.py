@@ -1,4 +1,4 @@
-"""Sockets whose first message has not come: they are bounded, and hold nobody up."""
+"""Connections whose first message has not arrived: they are limited, and block nobody."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -7,14 +7,18 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from app.auth import first_message
-from app.auth.first_message import DEADLINE, MAX_STRANGERS_PER_ADDRESS, Strangers
+from app.auth.first_message import (
+    DEADLINE,
+    MAX_UNAUTHENTICATED_PER_ADDRESS,
+    UnauthenticatedSockets,
+)
+from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth.first_message import sign_in
 from tests.support.client import PATIENCE, open_client
 from tests.support.server import StartServer
-from tests.engine.test_metrics import scrape, scrape_until
 
 
-async def test_a_thousand_silent_sockets_do_not_stop_a_genuine_one(
+async def test_a_thousand_unauthenticated_connections_do_not_keep_a_user_out(
     start_server: StartServer,
 ) -> None:
     server = await start_server()
@@ -34,21 +38,24 @@ async def test_a_thousand_silent_sockets_do_not_stop_a_genuine_one(
         await asyncio.gather(*flooding)
         async with open_client(server.ws_url, ada) as client:
             await client.expect("welcome")
-            assert (await scrape(server))["websocket_strangers"] <= MAX_STRANGERS_PER_ADDRESS
+            unauthenticated = (await scrape(server))["websocket_unauthenticated"]
+            assert unauthenticated <= MAX_UNAUTHENTICATED_PER_ADDRESS
             async with asyncio.timeout(DEADLINE + 2):
                 await asyncio.gather(*(socket.wait_closed() for socket in sockets))
             await client.on_the_way()
         codes = [socket.close_code for socket in sockets]
         assert set(codes) <= {1013, 4401}
         assert codes.count(1013) >= 500
-    await scrape_until(server, websocket_connections=0, websocket_strangers=0)
+    await scrape_until(server, websocket_connections=0, websocket_unauthenticated=0)
     assert "Traceback" not in server.read_log()
 
 
-async def test_termination_closes_strangers_with_1012(start_server: StartServer) -> None:
+async def test_a_shutdown_closes_unauthenticated_connections_with_1012(
+    start_server: StartServer,
+) -> None:
     server = await start_server()
     async with connect(server.ws_url + "/ws") as rooms, connect(server.ws_url + "/ws/echo") as echo:
-        await scrape_until(server, websocket_strangers=2)
+        await scrape_until(server, websocket_unauthenticated=2)
         await server.stop(patience=DEADLINE - 1)
         for socket in (rooms, echo):
             await socket.wait_closed()
@@ -56,11 +63,13 @@ async def test_termination_closes_strangers_with_1012(start_server: StartServer)
     assert "Traceback" not in server.read_log()
 
 
-async def wait_in(strangers: Strangers, address: str | None, places: list[asyncio.Timeout]) -> bool:
-    """Be a stranger until one's place is taken."""
+async def was_evicted(
+    sockets: UnauthenticatedSockets, address: str | None, places: list[asyncio.Timeout]
+) -> bool:
+    """Wait as an unauthenticated connection. Returns whether another one took its place."""
     try:
         async with asyncio.timeout(60) as place:
-            with strangers.admit(address, place):
+            with sockets.admit(address, place):
                 places.append(place)
                 await asyncio.sleep(60)
     except TimeoutError:
@@ -68,16 +77,16 @@ async def wait_in(strangers: Strangers, address: str | None, places: list[asynci
     return False
 
 
-async def test_the_longest_waiting_of_the_address_with_most_has_to_leave(
+async def test_the_oldest_connection_of_the_address_with_the_most_is_evicted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(first_message, "MAX_STRANGERS", 6)
-    monkeypatch.setattr(first_message, "MAX_STRANGERS_PER_ADDRESS", 4)
-    strangers, places = Strangers(), list[asyncio.Timeout]()
+    monkeypatch.setattr(first_message, "MAX_UNAUTHENTICATED", 6)
+    monkeypatch.setattr(first_message, "MAX_UNAUTHENTICATED_PER_ADDRESS", 4)
+    sockets, places = UnauthenticatedSockets(), list[asyncio.Timeout]()
     waiting = {}
     for name in ("1", "2", "2", "2", "3", None, "2", "3", "2", "2"):
         address = name and f"192.0.2.{name}"
-        task = asyncio.create_task(wait_in(strangers, address, places))
+        task = asyncio.create_task(was_evicted(sockets, address, places))
         waiting[task] = address
         await asyncio.sleep(0.01)
     left = [address for task, address in waiting.items() if task.done()]
@@ -85,21 +94,21 @@ async def test_the_longest_waiting_of_the_address_with_most_has_to_leave(
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert (dict(strangers._waiting), strangers._count) == ({}, 0)
+    assert (dict(sockets._waiting), sockets._count) == ({}, 0)
 
 
-async def test_a_place_may_be_wanted_at_the_moment_at_which_its_time_is_up(
+async def test_a_connection_may_be_evicted_at_the_moment_it_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(first_message, "MAX_STRANGERS_PER_ADDRESS", 1)
-    strangers, places = Strangers(), list[asyncio.Timeout]()
-    task = asyncio.create_task(wait_in(strangers, "192.0.2.1", places))
+    monkeypatch.setattr(first_message, "MAX_UNAUTHENTICATED_PER_ADDRESS", 1)
+    sockets, places = UnauthenticatedSockets(), list[asyncio.Timeout]()
+    task = asyncio.create_task(was_evicted(sockets, "192.0.2.1", places))
     await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     arrived = loop.create_future()
 
     def arrive() -> None:
-        with strangers.admit("192.0.2.1", asyncio.timeout(None)):
+        with sockets.admit("192.0.2.1", asyncio.timeout(None)):
             arrived.set_result(places[0].expired())
 
     places[0].reschedule(loop.time())
@@ -107,4 +116,4 @@ async def test_a_place_may_be_wanted_at_the_moment_at_which_its_time_is_up(
     async with asyncio.timeout(PATIENCE):
         assert await arrived
     assert await task
-    assert (dict(strangers._waiting), strangers._count) == ({}, 0)
+    assert (dict(sockets._waiting), sockets._count) == ({}, 0)
