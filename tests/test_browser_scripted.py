@@ -295,6 +295,21 @@ def test_a_user_who_was_removed_from_a_room_stays_outside(script: ScriptedServer
     tab.expect_members("ada", "bob")
 
 
+def test_a_room_that_the_user_is_not_in_is_left_without_a_word(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    script.says("left", room="lobby", reason="evicted")
+    tab.expect_log(EVICTED)
+    tab.page.evaluate("location.hash = 'side'")
+    assert script.hears("join") == {"room": "side"}
+    script.says_joined(0, room="side")
+    tab.page.get_by_role("button", name="Leave lobby").click()
+    tab.page.evaluate("location.hash = 'lobby'")
+    assert script.hears("join") == {"room": "lobby"}
+    tab.page.get_by_role("button", name="Leave side").click()
+    assert script.hears("leave") == {"room": "side"}
+
+
 # --- Users, events and signals ------------------------------------------------
 
 

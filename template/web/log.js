@@ -96,7 +96,7 @@ export class Log {
       const meta = element("p", "meta");
       meta.append(element("bdi", "sender"), " ", element("time"));
       const text = element("p", "text");
-      if (entry.event === MESSAGE && typeof entry.data.text === "string") {
+      if (entry.event === MESSAGE && typeof entry.data?.text === "string") {
         text.dir = "auto";
         text.textContent = entry.data.text;
       } else {

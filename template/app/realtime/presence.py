@@ -99,9 +99,10 @@ class PresenceTracker:
         """Count one more connection of a user of this worker in a room."""
         was_there = self._is_there(room, user.id)
         present = self._here.setdefault(room, {}).setdefault(user.id, Present(user.name))
+        is_news = present.connections == 0 or present.name != user.name
         present.name = user.name
         present.connections += 1
-        if present.connections == 1:
+        if is_news:
             self._change(room, user.id, user.name, is_there=True)
         if not was_there:
             self._notify(Presence(room=room, user=Member.of(user), event="join"))

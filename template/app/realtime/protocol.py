@@ -412,6 +412,12 @@ class MalformedBody(ValueError):
     """A payload from the broker that this application can't have published."""
 
 
+class Sender(Member):
+    """A user, in what the broker delivers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class PublicationBody(Model):
     """What the broker delivers for an event."""
 
@@ -420,7 +426,7 @@ class PublicationBody(Model):
     id: str
     event: str
     data: dict[str, Any]
-    sender: Member | None = None
+    sender: Sender | None = None
     sent_at: datetime
 
 
@@ -429,7 +435,7 @@ class SignalBody(Model):
 
     model_config = ConfigDict(extra="forbid")
 
-    sender: Member | None = None
+    sender: Sender | None = None
     event: str
     data: dict[str, Any]
 

@@ -95,17 +95,21 @@ async def open_socket(websocket: WebSocket, user: User) -> AsyncIterator[Socket]
     manager: ConnectionManager = state.manager
     with limits.admit(websocket.client and websocket.client.host, user.id):
         await accept(websocket)
+        is_served = False
         async with _until_closed(websocket, user) as socket:
             session = _open_session(websocket, socket)
             manager.sockets.add(socket)
             try:
                 welcome = Welcome(connection=socket.id, user=Member.of(user), heartbeat=0)
                 await socket.send(to_json(welcome).decode())
+                is_served = True
                 yield socket
             finally:
                 manager.sockets.discard(socket)
                 if session is not None:
                     session.stop()
+        if not is_served:  # the client disconnected, or its login ended, before the welcome
+            raise WebSocketDisconnect(1006)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
-"""Gaps that a worker finds by itself: they are filled from history, or they are told."""
+"""Gaps that a worker notices: they are filled from history, or the members are told."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
@@ -8,52 +9,52 @@ import pytest
 from app.realtime.broker import BrokerUnavailable, History, Resubscribed
 from app.realtime.broker.memory import Channel
 from app.realtime.manager import CATCH_UP_AT_ONCE, RECENT, ConnectionManager
-from app.realtime.protocol import Join, Position, Publish
+from app.realtime.protocol import Join, Position
 from app.settings import Settings
+from tests.engine.doubles import MESSAGES, AsgiSocket, DeafBroker, connection, ignore, publish
 from tests.support.client import until
-from tests.engine.test_manager import DeafBroker, FakeSocket, connection
 
 HISTORY_SIZE = 200
 
 
 class Forgetful(DeafBroker):
-    """Reads no history while it is told not to, and notes what it was asked for."""
+    """Can refuse to read history, and records how it was asked."""
 
     def __init__(self) -> None:
         super().__init__("memory://", HISTORY_SIZE, 3600)
         self.refuses = False
         self.takes_seconds = 0.0
-        self.asked: list[int | None] = []
+        self.asked: list[int] = []
+        self.answered: list[int] = []
         self.at_once = self.most_at_once = 0
 
     async def history(
-        self, channel: str, *, last: int, after: int | None, seen: Position | None
+        self,
+        channel: str,
+        *,
+        last: int,
+        after: Sequence[Position] = (),
+        seen: Position | None = None,
     ) -> History:
-        self.asked.append(after)
+        self.asked.append(last)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self.takes_seconds)
         self.at_once -= 1
         if self.refuses:
-            raise BrokerUnavailable("history is not to be had")
-        return await super().history(channel, last=last, after=after, seen=seen)
+            raise BrokerUnavailable("history can't be read")
+        history = await super().history(channel, last=last, after=after, seen=seen)
+        self.answered.append(len(history.publications))
+        return history
 
     def interrupt(self, room: str) -> None:
-        """Say that something may have gone unheard."""
+        """Report that publications may have been missed."""
         self._published.put_nowait(Resubscribed(f"room:{room}"))
-
-
-def publish(number: int) -> Publish:
-    return Publish(type="publish", room="room", id=str(number), text="hello")
-
-
-async def nothing(_: object) -> None:
-    """Nothing comes in."""
 
 
 @pytest.mark.parametrize("history", ["there", "refused"])
 @pytest.mark.parametrize("noticed", ["by the next message", "after an outage"])
-async def test_a_gap_is_filled_or_told(
+async def test_a_gap_is_filled_or_the_members_are_told(
     monkeypatch: pytest.MonkeyPatch,
     noticed: Literal["by the next message", "after an outage"],
     history: Literal["there", "refused"],
@@ -61,14 +62,14 @@ async def test_a_gap_is_filled_or_told(
     monkeypatch.setattr("app.realtime.manager.CATCH_UP_DEADLINE", 0.2)
     broker = Forgetful()
     manager = ConnectionManager(broker, Settings())
-    socket, alice = FakeSocket(), connection("alice")
+    socket, alice = AsgiSocket(), connection("alice")
 
     def heard() -> list[tuple[str, int]]:
         kinds = ("message", "resync")
         return [(one["type"], one["offset"]) for one in socket.sent if one["type"] in kinds]
 
     async with manager.running(), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(alice.serve(socket.receive, socket.send, nothing))
+        serving = tasks.create_task(alice.serve(socket.receive, socket.send, MESSAGES, ignore))
         await manager.join(alice, Join(type="join", room="room"))
         broker.is_deaf = True
         for number in range(1, 6):
@@ -109,7 +110,9 @@ async def test_many_rooms_do_not_all_ask_at_once() -> None:
 
 
 @pytest.mark.parametrize("room_is_open", [True, False])
-async def test_history_is_not_read_for_what_it_cannot_answer(*, room_is_open: bool) -> None:
+async def test_a_position_that_history_does_not_reach_reads_nothing_more(
+    *, room_is_open: bool
+) -> None:
     broker = Forgetful()
     manager = ConnectionManager(broker, Settings())
     alice, bob = connection("alice"), connection("bob")
@@ -121,25 +124,24 @@ async def test_history_is_not_read_for_what_it_cannot_answer(*, room_is_open: bo
         epoch = manager._rooms["room"].position.epoch
         if not room_is_open:
             await manager.leave(alice, "room")
-        for since, least in [
-            (Position(epoch="another", offset=900), 1000 - RECENT),
-            (Position(epoch=epoch, offset=0), 1000 - RECENT),
-            (Position(epoch=epoch, offset=1000 - HISTORY_SIZE), 1000 - HISTORY_SIZE),
+        for since, most in [
+            (Position(epoch="another", offset=900), RECENT),
+            (Position(epoch=epoch, offset=0), RECENT),
+            (Position(epoch=epoch, offset=1000 - HISTORY_SIZE), HISTORY_SIZE),
         ]:
-            broker.asked.clear()
+            broker.answered.clear()
             await manager.join(bob, Join(type="join", room="room", since=since))
-            asked = [after for after in broker.asked if after is not None]
-            assert min([1000, *asked]) >= least
+            assert broker.answered == [most]
             await manager.leave(bob, "room")
         await manager.disconnect(alice)
 
 
-async def test_what_is_asked_for_is_found_in_an_epoch_that_the_worker_did_not_know() -> None:
+async def test_a_position_in_an_epoch_that_the_worker_did_not_know_is_found() -> None:
     broker = Forgetful()
     manager = ConnectionManager(broker, Settings())
-    socket, alice, bob = FakeSocket(), connection("alice"), connection("bob")
+    socket, alice, bob = AsgiSocket(), connection("alice"), connection("bob")
     async with manager.running(), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(bob.serve(socket.receive, socket.send, nothing))
+        serving = tasks.create_task(bob.serve(socket.receive, socket.send, MESSAGES, ignore))
         await manager.join(alice, Join(type="join", room="room"))
         for number in range(50):
             await manager.publish(alice, publish(number))
@@ -158,7 +160,7 @@ async def test_what_is_asked_for_is_found_in_an_epoch_that_the_worker_did_not_kn
     assert [message["offset"] for message in messages] == list(range(11, 101))
 
 
-async def test_who_waits_is_let_in_though_the_one_who_asked_is_gone() -> None:
+async def test_a_client_that_waits_is_admitted_though_the_one_before_it_is_gone() -> None:
     broker = Forgetful()
     broker.takes_seconds = 0.1
     manager = ConnectionManager(broker, Settings())

@@ -1,74 +1,32 @@
-"""Each member is given each frame once and in order, whether it keeps up or not."""
+"""Each member is sent each frame once and in order, whether it keeps up or not."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.types import Message
 
-from app.realtime.identity import User
 from app.realtime.broker import Publication
 from app.realtime.connection import Connection
-from app.realtime.metrics import DELIVERY_SECONDS
-from app.realtime.protocol import CloseCode, Frames, Position, Presence
+from app.realtime.identity import User
+from app.realtime.metrics import DELIVERY_SECONDS, POISON
+from app.realtime.protocol import CloseCode, Member, Position, Presence
 from app.realtime.room import Room
 from app.settings import Settings
+from tests.engine.doubles import MESSAGES, TransportSocket
 from tests.support.client import until
 
 
-class FakeSocket(asyncio.WriteTransport):
-    """A socket without a network, whose buffer is full after so many writes."""
-
-    def __init__(self, takes: int = 1000) -> None:
-        super().__init__()
-        self.on_change: Callable[[], None] | None = None
-        self.takes = takes
-        self.given: list[str] = []
-        self.writes = 0
-        self.closing = False
-
-    @property
-    def is_writable(self) -> bool:
-        return self.takes > 0
-
-    @property
-    def raw_transport(self) -> asyncio.WriteTransport:
-        return self
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.closing
-        assert self.is_writable
-        frames = Frames(bytes(data), 1)
-        self.given += [json.loads(payload).get("user") for payload in frames.payloads]
-        self.writes += 1
-        self.takes -= 1
-        if not self.takes:
-            self._tell_change()
-
-    def write_frames(self, frames: Frames) -> None:
-        self.write(frames.wire)
-
-    async def close_socket(self, code: int, reason: str) -> None:
-        """Nobody waits for it."""
-
-    def drain(self, takes: int = 1000) -> None:
-        """Have the peer read what is in the buffer."""
-        self.takes = takes
-        self._tell_change()
-
-    def _tell_change(self) -> None:
-        assert self.on_change is not None
-        self.on_change()
+def words(socket: TransportSocket) -> list[str]:
+    """The ids of the users in the frames that a socket was given."""
+    return [frame["user"]["id"] for frame in socket.given]
 
 
 @asynccontextmanager
-async def member_of(room: Room, socket: FakeSocket) -> AsyncIterator[Connection]:
+async def member_of(room: Room, socket: TransportSocket) -> AsyncIterator[Connection]:
     async def never() -> Message:
         await asyncio.Event().wait()
         raise AssertionError
@@ -79,13 +37,13 @@ async def member_of(room: Room, socket: FakeSocket) -> AsyncIterator[Connection]
     async def no_message(message: object) -> None:
         raise AssertionError(message)
 
-    connection = Connection(User(name="alice"), Settings(outbox_messages=5), socket)
+    connection = Connection(User(id="alice", name="alice"), Settings(outbox_messages=5), socket)
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(connection.serve(never, no_send, no_message))
+        serving = tasks.create_task(connection.serve(never, no_send, MESSAGES, no_message))
         await until(lambda: connection.transport is socket)
-        room.add(connection)
+        room.add(room.name, connection)
         yield connection
-        room.remove(connection)
+        room.remove(room.name, connection)
         serving.cancel()
 
 
@@ -94,102 +52,107 @@ def room() -> Room:
     return Room("room", Position(epoch="epoch", offset=0))
 
 
-def tell(room: Room, *words: str) -> None:
+def word(text: str) -> Presence:
+    """A frame with a word in it."""
+    return Presence(room="room", user=Member(id=text, name=text), event="join")
+
+
+def tell(room: Room, *texts: str) -> None:
     """Send frames in one turn of the event loop."""
-    for word in words:
-        room.send(Presence(room="room", user=word, event="join"))
+    for text in texts:
+        room.send(word(text))
     room.flush()
 
 
-async def test_what_comes_at_about_the_same_time_is_one_write(room: Room) -> None:
-    socket = FakeSocket()
+async def test_frames_that_come_at_about_the_same_time_are_one_write(room: Room) -> None:
+    socket = TransportSocket()
     async with member_of(room, socket):
-        room.send(Presence(room="room", user="1", event="join"))
+        room.send(word("1"))
         await asyncio.sleep(0)
-        room.send(Presence(room="room", user="2", event="join"))
+        room.send(word("2"))
         await asyncio.sleep(0)
-        room.send(Presence(room="room", user="3", event="join"))
+        room.send(word("3"))
         assert socket.writes == 0
-        await until(lambda: socket.given == ["1", "2", "3"])
+        await until(lambda: words(socket) == ["1", "2", "3"])
         assert socket.writes == 1
-        room.send(Presence(room="room", user="4", event="join"))
-        await until(lambda: socket.given == ["1", "2", "3", "4"])
+        room.send(word("4"))
+        await until(lambda: words(socket) == ["1", "2", "3", "4"])
         assert socket.writes == 2
 
 
 async def test_a_member_that_falls_behind_misses_nothing_and_gets_nothing_twice(
     room: Room,
 ) -> None:
-    slow, fast = FakeSocket(takes=2), FakeSocket()
+    slow, fast = TransportSocket(takes=2), TransportSocket()
     async with member_of(room, slow), member_of(room, fast):
         tell(room, "1")
         tell(room, "2", "3")
-        assert slow.given == fast.given == ["1", "2", "3"]
+        assert words(slow) == words(fast) == ["1", "2", "3"]
         tell(room, "4")
         tell(room, "5")
-        assert slow.given == ["1", "2", "3"]
+        assert words(slow) == ["1", "2", "3"]
         slow.drain(takes=1)
-        assert slow.given == ["1", "2", "3", "4"]
+        assert words(slow) == ["1", "2", "3", "4"]
         tell(room, "6")
         slow.drain()
         tell(room, "7")
-        assert slow.given == fast.given == ["1", "2", "3", "4", "5", "6", "7"]
+        assert words(slow) == words(fast) == ["1", "2", "3", "4", "5", "6", "7"]
 
 
-async def test_whoever_comes_while_behind_is_given_the_frames_later(room: Room) -> None:
+async def test_a_client_that_joins_while_it_is_behind_gets_the_frames_later(room: Room) -> None:
     other = Room("other", Position(epoch="epoch", offset=0))
-    socket = FakeSocket(takes=1)
+    socket = TransportSocket(takes=1)
     async with member_of(other, socket) as connection:
         tell(other, "1")
-        room.add(connection)
+        room.add(room.name, connection)
         tell(room, "2")
-        assert socket.given == ["1"]
+        assert words(socket) == ["1"]
         socket.drain()
         tell(room, "3")
         tell(other, "4")
-        assert socket.given == ["1", "2", "3", "4"]
-        room.remove(connection)
+        assert words(socket) == ["1", "2", "3", "4"]
+        room.remove(room.name, connection)
         tell(room, "5")
-        assert socket.given == ["1", "2", "3", "4"]
+        assert words(socket) == ["1", "2", "3", "4"]
 
 
-async def test_a_member_that_closes_takes_no_more_and_holds_up_nobody(room: Room) -> None:
-    leaving, fast = FakeSocket(), FakeSocket()
+async def test_a_member_that_disconnects_gets_nothing_more_and_delays_nobody(room: Room) -> None:
+    leaving, fast = TransportSocket(), TransportSocket()
     async with member_of(room, leaving), member_of(room, fast):
         leaving.closing = True
         tell(room, "1")
         leaving.drain()
         tell(room, "2")
-        assert leaving.given == []
-        assert fast.given == ["1", "2"]
+        assert words(leaving) == []
+        assert words(fast) == ["1", "2"]
 
 
-async def test_a_member_that_is_closed_takes_no_more_and_holds_up_nobody(room: Room) -> None:
-    closed, fast = FakeSocket(), FakeSocket()
+async def test_a_member_that_is_closed_gets_nothing_more_and_delays_nobody(room: Room) -> None:
+    closed, fast = TransportSocket(), TransportSocket()
     async with member_of(room, closed) as connection, member_of(room, fast):
         connection.close(CloseCode.POLICY_VIOLATION, "enough")
         tell(room, "1")
-        assert closed.given == []
-        assert fast.given == ["1"]
+        assert words(closed) == []
+        assert words(fast) == ["1"]
 
 
-async def test_too_much_for_one_member_ends_that_one(room: Room) -> None:
-    stalled, fast = FakeSocket(takes=1), FakeSocket()
+async def test_only_the_member_with_a_full_outbox_is_closed(room: Room) -> None:
+    stalled, fast = TransportSocket(takes=1), TransportSocket()
     async with member_of(room, stalled) as connection, member_of(room, fast):
         for number in range(8):
             tell(room, str(number))
         assert connection.is_closing
-        assert stalled.given == ["0"]
-        assert fast.given == [str(number) for number in range(8)]
+        assert words(stalled) == ["0"]
+        assert words(fast) == [str(number) for number in range(8)]
 
 
-async def test_a_clock_that_is_ahead_takes_nothing_from_the_latency() -> None:
+async def test_a_clock_that_is_ahead_does_not_lower_the_latency() -> None:
     room = Room("room", Position(epoch="epoch", offset=0))
     ahead = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
-    body = {"id": "1", "sender": "bob", "text": "hello", "sent_at": ahead}
+    body = {"id": "1", "event": "chat.message", "data": {"text": "hello"}, "sent_at": ahead}
     before = seconds_counted()
-    async with member_of(room, FakeSocket()):
-        room.deliver(Publication("room", json.dumps(body), Position(epoch="epoch", offset=1)))
+    async with member_of(room, TransportSocket()):
+        room.deliver(Publication("room", json.dumps(body), Position(epoch="epoch", offset=1), 0))
         room.flush()
     assert seconds_counted() >= before
 
@@ -197,3 +160,71 @@ async def test_a_clock_that_is_ahead_takes_nothing_from_the_latency() -> None:
 def seconds_counted() -> float:
     samples = next(iter(DELIVERY_SECONDS.collect())).samples
     return next(sample.value for sample in samples if sample.name.endswith("_sum"))
+
+
+# --- Publications -----------------------------------------------------------------
+
+
+def publication(offset: int, previous: int, message: str | None = None) -> Publication:
+    body = {"id": str(offset), "event": "e", "data": {}, "sent_at": "2026-01-01T00:00:00Z"}
+    position = Position(epoch="epoch", offset=offset)
+    return Publication("room:room", message or json.dumps(body), position, previous)
+
+
+async def test_offsets_need_not_be_contiguous(room: Room) -> None:
+    socket = TransportSocket()
+    async with member_of(room, socket):
+        assert room.deliver(publication(1000, 0))
+        assert room.deliver(publication(1500, 1000))
+        assert room.deliver(publication(1000, 0))  # again
+        assert room.deliver(publication(1501, 1500))
+        room.flush()
+    assert [frame["offset"] for frame in socket.given] == [1000, 1500, 1501]
+
+
+async def test_a_publication_after_a_missing_one_is_not_delivered(room: Room) -> None:
+    socket = TransportSocket()
+    async with member_of(room, socket):
+        assert room.deliver(publication(10, 0))
+        assert not room.deliver(publication(30, 20))
+        room.flush()
+    assert room.position.offset == 10
+    assert [frame["offset"] for frame in socket.given] == [10]
+
+
+VALID = '{"id":"1","event":"e","data":{},"sent_at":"2026-01-01T00:00:00Z"'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        VALID,
+        VALID + "} ",
+        " " + VALID + "}",
+        VALID + ',"type":"error"}',
+        VALID + ',"room":"other"}',
+        VALID + ',"offset":7}',
+        VALID + ',"sender":"bob"}',
+        VALID + ',"sender":{"id":"b"}}',
+        VALID + ',"sender":{"id":"b","name":"Bob","admin":true}}',
+        VALID.replace("{}", "[]") + "}",
+        VALID.replace("{}", '{"x":NaN}') + "}",
+        VALID.replace("{}", '{"x":-Infinity}') + "}",
+        VALID.replace("2026", "year") + "}",
+        VALID.replace('"1"', "1") + "}",
+    ],
+)
+async def test_a_malformed_publication_is_counted_and_skipped(room: Room, message: str) -> None:
+    socket = TransportSocket()
+    before = POISON._value.get()
+    async with member_of(room, socket):
+        assert room.deliver(publication(10, 0, message or "x"))
+        assert room.deliver(publication(20, 10))
+        room.flush()
+    assert [frame["offset"] for frame in socket.given] == [20]
+    assert POISON._value.get() == before + 1
