@@ -1,10 +1,16 @@
-"""What v0.2.0 can't do by rendering: the owner's own modules import names that moved.
+"""What v0.2.0 can't do by rendering.
 
-Imports are rewritten in place where that is safe. Everything else is printed with its
-file and line, and left as it is. A second run finds its work done.
+Before the update: the files that belong to the owner from v0.2.0 on have another form there.
+They are removed, so that the update brings the new ones and merges the owner's edits into
+them, as git has them.
+
+After it: the owner's own modules import names that moved. Imports are rewritten in place
+where that is safe. Everything else is printed with its file and line, and left as it is. A
+second run finds its work done.
 """
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -12,53 +18,120 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-ACCOUNTS, COOKIE, JWT = "app.auth.accounts", "app.auth.cookie", "app.auth.jwt"
-DATABASE, LOGINS, SESSIONS, THROTTLE, TOKENS = (
-    f"app.auth.{name}" for name in ("database", "logins", "sessions", "throttle", "tokens")
+OWNERS_FILES = (
+    *("app/main.py", "app/permissions.py", "app/settings.py"),
+    *("app/routes/__init__.py", "app/routes/echo.py"),
+    "tests/conftest.py",
 )
+"""Of these, only v0.1.0 and earlier have another form."""
+
+ENGINE_FOLDER = "app/realtime"
+"""What only v0.2.0 and later have."""
+
+ACCOUNTS, REALTIME = "app.auth.accounts", "app.realtime"
+COOKIE, JWT = "app.auth.cookie", "app.auth.jwt"
+SESSIONS, TOKENS = "app.auth.sessions", "app.auth.tokens"
+
+MODULES = {
+    "app.__main__": f"{REALTIME}.server.run",
+    "app.auth.__main__": f"{ACCOUNTS}.__main__",
+    ACCOUNTS: f"{ACCOUNTS}.store",
+    "app.auth.identity": f"{REALTIME}.identity",
+    "app.auth.origin": f"{REALTIME}.origin",
+    COOKIE: SESSIONS,
+    JWT: TOKENS,
+    "app.broker": f"{REALTIME}.broker",
+    "app.broker.base": f"{REALTIME}.broker.base",
+    "app.broker.memory": f"{REALTIME}.broker.memory",
+    "app.broker.redis": f"{REALTIME}.broker.redis.backend",
+    "app.broker.redis_pipeline": f"{REALTIME}.broker.redis.pipeline",
+    **{
+        f"app.{name}": f"{REALTIME}.{name}"
+        for name in (
+            *("connection", "limits", "manager", "metrics", "presence", "protocol"),
+            *("room", "settings"),
+        )
+    },
+    "app.hand_over": f"{REALTIME}.server.hand_over",
+    "app.logs": f"{REALTIME}.server.logs",
+    "app.main": f"{REALTIME}.application",
+    "app.prebuilt_frames": f"{REALTIME}.server.frames",
+    "app.routes.accounts": f"{ACCOUNTS}.routes",
+    "app.routes.ops": f"{REALTIME}.operations",
+    "app.routes.web": "app.client.html",
+    "app.writer": f"{REALTIME}.server.writer",
+}
+"""Where the names of a module are now, unless `MOVED` says otherwise."""
 
 MOVED = {
-    ("app.auth", "User"): "app.auth.identity",
-    (ACCOUNTS, "Base"): DATABASE,
-    (ACCOUNTS, "LoggedIn"): THROTTLE,
-    (ACCOUNTS, "check_password"): THROTTLE,
-    (ACCOUNTS, "digest"): LOGINS,
+    (ACCOUNTS, "Base"): "app.auth",
+    (ACCOUNTS, "LoggedIn"): f"{ACCOUNTS}.throttle",
+    (ACCOUNTS, "check_password"): f"{ACCOUNTS}.throttle",
+    (ACCOUNTS, "digest"): f"{ACCOUNTS}.logins",
+    (JWT, "next_token"): f"{ACCOUNTS}.logins",
+    ("app.auth.identity", "User"): "app.auth",
+    ("app.connection", "accept"): f"{REALTIME}.server.handshake",
+    ("app.manager", "Manager"): f"{REALTIME}.dependencies",
+    ("app.manager", "channel_of"): f"{REALTIME}.publisher",
+    ("app.manager", "get_manager"): f"{REALTIME}.dependencies",
+    ("app.room", "Delivery"): f"{REALTIME}.history",
+    ("app.room", "Past"): f"{REALTIME}.history",
+    ("app.broker.redis", "describe"): f"{REALTIME}.broker.redis.pipeline",
     **{
-        (COOKIE, name): SESSIONS
-        for name in (
-            *("COOKIE", "LoginAnswer", "SESSION_SECONDS", "SessionCookie"),
-            *("login", "logout", "make_signer", "set_cookie"),
-        )
-    },
-    **{
-        (JWT, name): TOKENS
-        for name in (
-            *("ACCESS_SECONDS", "ALGORITHM", "BadToken", "BearerToken", "CLAIMS"),
-            *("REFRESH_SECONDS", "RefreshToken", "Tokens", "answer", "login", "logout"),
-            *("make_access_token", "read_access_token", "refresh"),
-        )
-    },
-    (JWT, "next_token"): LOGINS,
-    ("app.connection", "accept"): "app.handshake",
-    ("app.broker.redis", "describe"): "app.broker.redis_pipeline",
-    **{
-        ("app.broker.redis", name): "app.broker.redis_subscriptions"
+        ("app.broker.redis", name): f"{REALTIME}.broker.redis.subscriptions"
         for name in ("CANARY_DEADLINE", "CANARY_INTERVAL", "QUEUE_SIZE", "decode")
     },
+    ("app.auth.identity", "Unauthenticated"): REALTIME,
+    ("app.auth.origin", "check_origin"): REALTIME,
+    ("app.broker", "BrokerUnavailable"): REALTIME,
+    ("app.broker", "IdTaken"): REALTIME,
+    ("app.broker.base", "BrokerUnavailable"): REALTIME,
+    ("app.broker.base", "IdTaken"): REALTIME,
+    ("app.connection", "Connection"): REALTIME,
+    ("app.protocol", "CloseCode"): REALTIME,
+    ("app.protocol", "Position"): REALTIME,
 }
-"""Where a name is now."""
+"""Where a name is now. Those of the public faces come first: `app.auth` and `app.realtime`."""
 
+ENGINE = "see app/realtime/__init__.py for what the engine offers now"
 GONE = {
-    (ACCOUNTS, "open_accounts"): "use open_database of app.auth.database, and Accounts(database)",
-    (COOKIE, "Session"): "a session is a Login of app.auth.logins",
-    (JWT, "TokenFamily"): "what a login opened is a Login of app.auth.logins",
-    (JWT, "family_of"): "use id_of of app.auth.logins",
-    (JWT, "revoke"): "use LiveLogins.end() of app.auth.live",
+    ("app.__main__", "drop_stalled_peers"): ENGINE,
+    ("app.auth", "router"): "the routes are in AUTHENTICATION of app.auth",
+    (
+        ACCOUNTS,
+        "open_accounts",
+    ): f"use open_database of {ACCOUNTS}.database, and Accounts(database)",
+    (COOKIE, "Session"): f"a session is a Login of {ACCOUNTS}.logins",
+    (JWT, "TokenFamily"): f"what a login opened is a Login of {ACCOUNTS}.logins",
+    (JWT, "family_of"): f"use id_of of {ACCOUNTS}.logins",
+    (JWT, "revoke"): f"use LiveLogins.end() of {ACCOUNTS}.live",
+    ("app.limits", "Limits"): "use open_socket of app.realtime",
+    ("app.limits", "get_limits"): "use open_socket of app.realtime",
+    ("app.main", "lifespan"): "give one of your own to Application in app/main.py",
+    ("app.protocol", "Message"): "declare an Event in app/events.py",
+    ("app.protocol", "PublicationId"): ENGINE,
+    ("app.protocol", "Text"): "it is a constraint of ChatMessage in app/events.py",
+    ("app.protocol", "parse_client_message"): ENGINE,
+    ("app.room", "Body"): ENGINE,
+    ("app.routes", "include_routes"): "list your routers in ROUTERS of app/routes/__init__.py",
+    ("app.routes.accounts", "me"): ENGINE,
+    ("app.routes.accounts", "router"): "the routes are in AUTHENTICATION of app.auth",
+    ("app.routes.echo", "return_frames"): "use open_socket of app.realtime",
+    ("app.routes.realtime", "realtime"): ENGINE,
+    ("app.routes.realtime", "router"): ENGINE,
+    ("app.routes.web", "router"): "use include_client of app.client",
+    ("app.settings", "SECRET_KEY_LENGTH"): "it is KEY_LENGTH of app.realtime.settings",
 }
 """What to do without a name."""
 
-OLD_MODULES = {module for module, _ in (*MOVED, *GONE)}
-TABLES = {f"app/auth/{name}.py" for name in ("accounts", "logins", "throttle", "ticket")}
+KNOWN_MODULES = {"app.auth", "app.main", "app.routes", "app.routes.echo", "app.settings"}
+"""Old modules that are still there."""
+
+OLD_MODULES = {*MODULES, *(module for module, _ in (*MOVED, *GONE))}
+TABLES = {
+    *(f"app/auth/accounts/{name}.py" for name in ("logins", "store", "throttle")),
+    "app/auth/ticket.py",
+}
 """Modules with tables that migrations/ already knows."""
 
 LINE_LENGTH = 100
@@ -84,6 +157,9 @@ class Notes:
 
 
 def main() -> None:
+    if os.environ.get("STAGE") == "before":
+        make_room()
+        return
     notes = Notes()
     for path in python_files():
         visit(path, notes)
@@ -94,6 +170,19 @@ def main() -> None:
         lines.append("What is left to you:")
     lines += [f"  {note}" for note in notes.by_hand]
     sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def make_room() -> None:
+    """Remove the old form of the owner's files, which git has."""
+    if Path(ENGINE_FOLDER).exists():
+        return
+    removed = [name for name in OWNERS_FILES if Path(name).exists()]
+    for name in removed:
+        Path(name).unlink()
+    if removed:
+        sys.stdout.write(
+            f"These files have a new form, into which your edits are merged: {', '.join(removed)}\n"
+        )
 
 
 def python_files() -> list[Path]:
@@ -122,7 +211,7 @@ def visit(path: Path, notes: Notes) -> None:
         list(import_edits(path, source, notes))
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # with conflict markers, for example
-        if any(module.encode() in source for module in OLD_MODULES - {"app.auth"}):
+        if any(module.encode() in source for module in OLD_MODULES - KNOWN_MODULES):
             notes.add(path, 1, "can't be parsed. Look at what it imports from app.")
         return
     for node, module, name in uses_by_attribute(tree):
@@ -145,7 +234,7 @@ def rewritten_import(path: Path, source: bytes, node: ast.ImportFrom, notes: Not
     for alias in node.names:
         if not is_stale(module, alias.name):
             kept.append(alias)
-        elif (target := MOVED.get((module, alias.name))) and defines(target, alias.name):
+        elif target := target_of(module, alias.name):
             moved.setdefault(target, []).append(alias)
         else:
             notes.add(path, node.lineno, f"{module}.{alias.name}: {advice(module, alias.name)}.")
@@ -207,7 +296,7 @@ def note_what_is_built_otherwise(path: Path, tree: ast.Module, notes: Notes) -> 
     imported = {
         alias.asname or alias.name: alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in {ACCOUNTS, DATABASE}
+        if isinstance(node, ast.ImportFrom) and node.module in {ACCOUNTS, "app.auth"}
         for alias in node.names
     }
     for node in ast.walk(tree):
@@ -228,19 +317,32 @@ def note_what_is_built_otherwise(path: Path, tree: ast.Module, notes: Notes) -> 
                     path,
                     node.lineno,
                     "Accounts.transaction() is gone: use Database.transaction(), of the "
-                    "dependency OpenDatabase from app.auth.database.",
+                    "dependency OpenDatabase from app.auth.",
                 )
 
 
+def target_of(module: str, name: str) -> str | None:
+    """The module that has a name now, if there is one."""
+    if (module, name) in GONE:
+        return None
+    targets = (MOVED.get((module, name)), MODULES.get(module))
+    return next((it for it in targets if it is not None and defines(it, name)), None)
+
+
 def advice(module: str, name: str) -> str:
-    target = MOVED.get((module, name))
-    return f"it is in {target} now" if target else f"it is gone, {GONE[module, name]}"
+    target = target_of(module, name)
+    return f"it is in {target} now" if target else f"it is gone, {GONE.get((module, name), ENGINE)}"
 
 
 def is_stale(module: str, name: str) -> bool:
     """Whether a name is looked for where it was, and the owner did not keep it there."""
-    known = (module, name) in MOVED or (module, name) in GONE
-    return known and not defines(module, name)
+    if module not in OLD_MODULES or defines(module, name):
+        return False
+    return (
+        module not in KNOWN_MODULES
+        or (module, name) in {*MOVED, *GONE}
+        or bool(target_of(module, name))
+    )
 
 
 def defines(module: str, name: str) -> bool:

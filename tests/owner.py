@@ -8,7 +8,12 @@ from tests.template import commit, git
 
 OWN_FILE = "app/routes/mine.py"
 OWN_TEXT = '"""What the owner wrote."""\n'
-EDITED = ("app/protocol.py", "pyproject.toml")
+EDITED = ("app/realtime/protocol.py", "app/events.py", "pyproject.toml")
+OWNERS_FILES = (
+    *("app/main.py", "app/settings.py", "app/events.py", "app/handlers.py", "app/permissions.py"),
+    *("app/routes/__init__.py", "app/routes/echo.py", "tests/conftest.py", "tests/test_chat.py"),
+)
+"""What an update never touches."""
 LAST_LINE = "\n# The owner's last line.\n"
 
 

@@ -17,7 +17,7 @@ from tests.releases import take_history
 from tests.template import DEFAULT, ROOT, commit, git, render, run_copier, update
 
 SCRIPT = ROOT / "hooks" / "v0_2_0.py"
-MOVED, GONE = (runpy.run_path(str(SCRIPT))[name] for name in ("MOVED", "GONE"))
+MODULES, MOVED, GONE = (runpy.run_path(str(SCRIPT))[name] for name in ("MODULES", "MOVED", "GONE"))
 
 History = tuple[Path, list[str]]
 
@@ -145,19 +145,12 @@ def test_the_owners_modules_can_be_imported_after_the_update(
     assert result.returncode == 0, result.stderr
     assert conflicts(project) == []
     assert import_error(project, "app.orders") == ""
-    expected = (
-        OWN_TABLE.replace(
-            "from app.auth import CurrentUser, User\n",
-            "from app.auth import CurrentUser\nfrom app.auth.identity import User\n",
-        )
-        .replace(
-            "from app.auth.accounts import Account, AccountsStore, Base, digest\n",
-            "from app.auth.accounts import Account, AccountsStore\n"
-            "from app.auth.database import Base\n"
-            "from app.auth.logins import digest\n",
-        )
-        .replace("from app.connection", "from app.handshake")
-    )
+    expected = OWN_TABLE.replace(
+        "from app.auth.accounts import Account, AccountsStore, Base, digest\n",
+        "from app.auth import Base\n"
+        "from app.auth.accounts.logins import digest\n"
+        "from app.auth.accounts.store import Account, AccountsStore\n",
+    ).replace("from app.connection", "from app.realtime.server.handshake")
     assert own.read_text() == expected
     assert "app/orders.py: imports what moved from where it is now." in result.stdout
     for line, sentence in (
@@ -183,6 +176,7 @@ def test_every_name_that_left_its_module_is_known(tmp_path: Path, history: Histo
     template, releases = history
     new = releases[releases.index("v0.2.0")]
     missing = set()
+    found = set()
     for auth in ("cookie", "jwt", "none"):
         chosen = replace(DEFAULT, auth=auth)
         before, after = (
@@ -190,7 +184,14 @@ def test_every_name_that_left_its_module_is_known(tmp_path: Path, history: Histo
             for tag in (releases[releases.index("v0.2.0") - 1], new)
         )
         missing |= set(public_names(before)) - set(public_names(after))
-    assert missing == MOVED.keys() | GONE.keys()
+        found |= set(public_names(after))
+    unknown = {
+        (module, name)
+        for module, name in missing - GONE.keys()
+        if not {(MOVED.get((module, name)), name), (MODULES.get(module), name)} & found
+    }
+    assert not unknown
+    assert GONE.keys() | MOVED.keys() <= missing
 
 
 def public_names(project: Path) -> Iterator[tuple[str, str]]:
@@ -213,31 +214,37 @@ def public_names(project: Path) -> Iterator[tuple[str, str]]:
                     yield module.removesuffix(".__init__"), name
 
 
-def test_everything_that_moved_is_where_the_migration_says(
+def test_edits_of_the_owners_files_are_merged_into_their_new_form(
     tmp_path: Path, history: History
 ) -> None:
-    template, _ = history
-    found: set[tuple[str, str]] = set()
-    for auth in ("cookie", "jwt"):
-        chosen = replace(DEFAULT, auth=auth)
-        found |= {*public_names(render(tmp_path / auth, chosen, template=template))}
-    assert {(target, name) for (_, name), target in MOVED.items()} <= found
+    template, releases = history
+    project = render(tmp_path / "my-chat", template=template, revision=releases[-2])
+    hand_over(project, ["app/main.py", "app/settings.py"])
+    result = run_copier("update", "--defaults", "--trust", cwd=project)
+    assert result.returncode == 0, result.stderr
+    assert "These files have a new form, into which your edits are merged: app/main.py" in (
+        result.stdout
+    )
+    for name in ("app/main.py", "app/settings.py"):
+        text = (project / name).read_text()
+        assert "The owner's last line." in text, name
+        assert "app.realtime import" in text, name
 
 
 # --- v0.2.0: with care --------------------------------------------------------
 
-MODULES = {
-    "app/auth/__init__.py": '__all__ = ["CurrentUser"]\nCurrentUser = 1\n',
-    "app/auth/accounts.py": "from app.auth.database import Base\nAccount = 1\n",
-    "app/auth/database.py": "class Base: pass\n",
-    "app/auth/identity.py": "class User: pass\n",
+FILES = {
+    "app/auth/__init__.py": '__all__ = ["Base", "CurrentUser"]\nCurrentUser = 1\n',
+    "app/auth/accounts/__init__.py": "",
+    "app/auth/accounts/logins.py": "def digest(): pass\ndef next_token(): pass\n",
+    "app/auth/accounts/store.py": "Account = 1\n",
     "app/auth/jwt.py": "",
-    "app/auth/logins.py": "def digest(): pass\ndef next_token(): pass\n",
-    "app/auth/throttle.py": "def check_password(): pass\nLoggedIn = 1\n",
     "app/auth/tokens.py": "BadToken: int = 1\nREFRESH_SECONDS = 1\nmake_access_token = 1\n"
     "read_access_token = 1\n",
-    "app/connection.py": "",
-    "app/handshake.py": "async def accept(): pass\n",
+    "app/realtime/__init__.py": "",
+    "app/realtime/server/handshake.py": "async def accept(): pass\n",
+    "app/realtime/settings.py": "Seconds = 1\n",
+    "app/settings.py": "class Settings: pass\n",
 }
 
 
@@ -245,7 +252,7 @@ MODULES = {
 def project(tmp_path: Path) -> Path:
     """What the script needs of a project of v0.2.0: modules with names."""
     root = tmp_path / "project"
-    for name, text in MODULES.items():
+    for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     (root / ".gitignore").write_text(".venv/\n")
@@ -268,42 +275,36 @@ def migrate(project: Path) -> str:
 
 
 REWRITTEN = [
-    ("from app.auth.accounts import Base", "from app.auth.database import Base"),
-    ("from app.auth import User", "from app.auth.identity import User"),
-    (
-        "from app.auth.accounts import Base as B, Base",
-        "from app.auth.database import Base as B, Base",
-    ),
-    ("from app.auth.accounts import Base  # why", "from app.auth.database import Base  # why"),
+    ("from app.auth.accounts import Base", "from app.auth import Base"),
+    ("from app.auth.accounts import Account", "from app.auth.accounts.store import Account"),
+    ("from app.auth.accounts import Base as B, Base", "from app.auth import Base as B, Base"),
+    ("from app.auth.accounts import Base  # why", "from app.auth import Base  # why"),
     (
         "from app.auth.accounts import (\n    # why\n    Base,\n)",
-        "from app.auth.database import (\n    # why\n    Base,\n)",
+        "from app.auth import (\n    # why\n    Base,\n)",
     ),
+    ("from app.auth.accounts import Base; x = 1", "from app.auth import Base; x = 1"),
     (
-        "from app.auth.accounts import Base; x = 1",
-        "from app.auth.database import Base; x = 1",
-    ),
-    (
-        "if True:\n    from app.auth.accounts import Account as A, Base as B",
-        "if True:\n    from app.auth.accounts import Account as A\n"
-        "    from app.auth.database import Base as B",
+        "if True:\n    from app.settings import Settings as S, Seconds as B",
+        "if True:\n    from app.realtime.settings import Seconds as B\n"
+        "    from app.settings import Settings as S",
     ),
     (
         "from app.auth.jwt import REFRESH_SECONDS, BadToken, make_access_token, next_token, "
         "read_access_token",
-        "from app.auth.logins import next_token\n"
+        "from app.auth.accounts.logins import next_token\n"
         "from app.auth.tokens import REFRESH_SECONDS, BadToken, make_access_token, "
         "read_access_token",
     ),
     (
         "é = 1\r\nfrom app.auth.accounts import Base\r",
-        "é = 1\r\nfrom app.auth.database import Base\r",
+        "é = 1\r\nfrom app.auth import Base\r",
     ),
     (
-        "from app.auth.accounts import Account, Base\r",
-        "from app.auth.accounts import Account\r\nfrom app.auth.database import Base\r",
+        "from app.settings import Settings, Seconds\r",
+        "from app.realtime.settings import Seconds\r\nfrom app.settings import Settings\r",
     ),
-    ("from app.auth.accounts import \\\n    Base", "from app.auth.database import \\\n    Base"),
+    ("from app.auth.accounts import \\\n    Base", "from app.auth import \\\n    Base"),
 ]
 
 
@@ -323,38 +324,43 @@ def test_an_import_is_rewritten_and_the_rest_is_left(
 
 LEFT = [
     (
-        "from app.auth.accounts import Account, Base  # why",
-        "import from app.auth.database instead: Base.",
+        "from app.settings import Settings, Seconds  # why",
+        "import from app.realtime.settings instead: Seconds.",
     ),
     (
-        "from app.auth.accounts import (\n    Account,  # why\n    Base,\n)",
-        "import from app.auth.database instead: Base.",
+        "from app.settings import (\n    Settings,  # why\n    Seconds,\n)",
+        "import from app.realtime.settings instead: Seconds.",
     ),
     (
         "x = 1; from app.auth.accounts import Account, Base",
-        "import from app.auth.database instead: Base.",
+        "import from app.auth.accounts.store, app.auth instead: Account, Base.",
     ),
     (
-        "from app.auth.accounts import Account; from app.auth.accounts import Base",
-        "import from app.auth.database instead: Base.",
+        "x = 1; from app.connection import accept",
+        "import from app.realtime.server.handshake instead: accept.",
     ),
-    ("x = 1; from app.connection import accept", "import from app.handshake instead: accept."),
     (
         "from app.auth.accounts import open_accounts",
-        "app.auth.accounts.open_accounts: it is gone, use open_database of app.auth.database, "
-        "and Accounts(database).",
+        "app.auth.accounts.open_accounts: it is gone, use open_database of "
+        "app.auth.accounts.database, and Accounts(database).",
+    ),
+    (
+        "from app.manager import no_such_name",
+        "app.manager.no_such_name: it is gone, see app/realtime/__init__.py for what the engine "
+        "offers now.",
     ),
     (
         "from app.auth.cookie import COOKIE",
-        "app.auth.cookie.COOKIE: it is in app.auth.sessions now.",
+        "app.auth.cookie.COOKIE: it is gone, see app/realtime/__init__.py for what the engine "
+        "offers now.",
     ),
     (
         "import app.auth.accounts; print(app.auth.accounts.digest)",
-        "app.auth.accounts.digest: it is in app.auth.logins now.",
+        "app.auth.accounts.digest: it is in app.auth.accounts.logins now.",
     ),
     (
-        "from app.auth import accounts as a; print(a.digest, a.Account)",
-        "app.auth.accounts.digest: it is in app.auth.logins now.",
+        "from app.auth import accounts as a; print(a.digest)",
+        "app.auth.accounts.digest: it is in app.auth.accounts.logins now.",
     ),
     ("import app.auth.jwt as\n", "can't be parsed. Look at what it imports from app."),
 ]
@@ -372,8 +378,8 @@ def test_what_is_not_safe_to_change_is_said_and_left(
     assert own.read_text() == text + "\n"
 
 
-def test_what_the_owner_kept_in_its_place_stays(project: Path) -> None:
-    accounts = project / "app" / "auth" / "accounts.py"
+def test_a_name_that_the_owner_kept_in_its_place_stays(project: Path) -> None:
+    accounts = project / "app" / "auth" / "accounts" / "__init__.py"
     accounts.write_text("Account = 1\nclass Base: pass\ndef digest(): pass\n")
     own = project / "mine.py"
     own.write_text("from app.auth.accounts import Base, digest\n")
@@ -391,6 +397,6 @@ def test_only_modules_of_the_project_are_touched(project: Path) -> None:
     assert ignored.read_text() == text
 
 
-def test_a_project_without_anything_of_its_own_hears_nothing(project: Path) -> None:
+def test_a_project_without_anything_of_its_own_is_told_nothing(project: Path) -> None:
     assert migrate(project) == ""
     assert git(project, "status", "--porcelain") == ""

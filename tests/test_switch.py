@@ -14,7 +14,6 @@ from tests.template import (
     Combination,
     Rendered,
     choices,
-    commit,
     render,
     run_copier,
     update,
@@ -79,26 +78,6 @@ def test_the_name_is_switched(tmp_path: Path) -> None:
     expect_none(differences(project, render(tmp_path / "our-chat")))
 
 
-def test_a_router_of_the_owners_own_stays_where_readme_says_it_goes(tmp_path: Path) -> None:
-    project = hand_over(render(tmp_path / "my-chat"))
-    path = project / "app" / "main.py"
-    lines = {
-        "from app.routes import include_routes\n": "from app.routes.mine import router\n",
-        "    include_routes(app)\n": "    app.include_router(router)\n",
-    }
-    text = path.read_text()
-    for line, own in lines.items():
-        assert text.count(line) == 1
-        text = text.replace(line, line + own)
-    path.write_text(text)
-    commit(project)
-    for question, answer in neighbours(DEFAULT):
-        update(project, {question: answer}, VcsRef.CURRENT)
-        assert conflicts(project) == []
-        assert path.read_text() == text
-        take_back(project)
-
-
 def test_an_answer_that_is_refused_changes_nothing(tmp_path: Path, rendered: Rendered) -> None:
     project = hand_over(render(tmp_path / "my-chat"))
     with pytest.raises(ValueError, match="Invalid choice for 'broker'"):
@@ -108,12 +87,12 @@ def test_an_answer_that_is_refused_changes_nothing(tmp_path: Path, rendered: Ren
 
 def test_an_edit_that_got_lost_is_found(tmp_path: Path, rendered: Rendered) -> None:
     project = hand_over(render(tmp_path / "my-chat"))
-    (project / "app" / "protocol.py").write_text("")
+    (project / "app" / "realtime" / "protocol.py").write_text("")
     (project / "app" / "main.py.rej").write_text("")
     (project / "app" / "empty").mkdir()
     assert differences(project, rendered(DEFAULT)) == [
         "app/main.py.rej: unexpected",
-        "app/protocol.py: differs",
+        "app/realtime/protocol.py: differs",
         "app/empty: an empty folder",
     ]
 

@@ -8,7 +8,7 @@ from copier.errors import UserMessageError
 
 from tests.gates import expect_none
 from tests.gates.files import files_in
-from tests.owner import OWN_FILE, conflicts, differences, hand_over
+from tests.owner import LAST_LINE, OWN_FILE, OWNERS_FILES, conflicts, differences, hand_over
 from tests.releases import combinations_of, take_history
 from tests.template import (
     COMBINATIONS,
@@ -57,11 +57,11 @@ def test_the_previous_release_is_updated_to_this_one(
     if chosen not in combinations_of(template, previous):
         before = replace(chosen, auth=DEFAULT.auth)
     project = render(tmp_path / "my-chat", before, template=template, revision=previous)
-    hand_over(project)
+    edited = ["pyproject.toml"]
+    hand_over(project, edited)
     update(project, {"auth": chosen.auth}, None, trusting=True)
-    expect_none(
-        differences(project, render(tmp_path / "new" / "my-chat", chosen, template=template))
-    )
+    fresh = render(tmp_path / "new" / "my-chat", chosen, template=template)
+    expect_none(differences(project, fresh, edited))
 
 
 @pytest.mark.parametrize("chosen", sample(), ids=str)
@@ -83,6 +83,9 @@ def test_every_release_is_updated_to_this_one(
 # --- From a release that differs in every way ---------------------------------
 
 
+CHANGED = "app/realtime/operations.py"
+
+
 @pytest.fixture
 def two_releases(tmp_path: Path) -> Path:
     """A template whose previous release has another line, a file more and a file less."""
@@ -90,9 +93,10 @@ def two_releases(tmp_path: Path) -> Path:
     git(tmp_path, "init", "--quiet", str(template))
     copy_working_tree(template)
     source = template / "template"
-    current = {name: (source / name).read_text() for name in ("app/main.py", "app/presence.py")}
-    (source / "app" / "main.py").write_text("# An older line.\n" + current["app/main.py"])
-    (source / "app" / "presence.py").unlink()
+    names = (CHANGED, "app/realtime/presence.py")
+    current = {name: (source / name).read_text() for name in names}
+    (source / CHANGED).write_text("# An older line.\n" + current[CHANGED])
+    (source / "app" / "realtime" / "presence.py").unlink()
     (source / "app" / "obsolete.py").write_text('"""Of the older release only."""\n')
     commit(template, "v1.0.0")
     (source / "app" / "obsolete.py").unlink()
@@ -133,19 +137,47 @@ def test_an_edit_of_the_very_line_that_changes_leaves_a_conflict_to_see(
     tmp_path: Path, two_releases: Path
 ) -> None:
     project = project_of(tmp_path, two_releases)
-    path = project / "app" / "main.py"
+    path = project / CHANGED
     path.write_text(path.read_text().replace("# An older line.", "# The owner's own."))
     commit(project)
     result = run_copier("update", "--defaults", cwd=project)
     assert result.returncode == 0, result.stderr
     assert "<<<<<<< before updating\n# The owner's own.\n" in path.read_text()
-    assert conflicts(project) == ["app/main.py"]
-    assert "UU app/main.py\n" in git(project, "status", "--porcelain")
+    assert conflicts(project) == [CHANGED]
+    assert f"UU {CHANGED}\n" in git(project, "status", "--porcelain")
     fresh = render(tmp_path / "new" / "my-chat", template=two_releases)
-    assert differences(project, fresh) == ["app/main.py: differs", "app/main.py: git"]
+    assert differences(project, fresh) == [f"{CHANGED}: differs", f"{CHANGED}: git"]
 
 
 # --- What is the owner's ------------------------------------------------------
+
+
+def test_an_update_and_a_switch_leave_every_file_of_the_owner_untouched(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    git(tmp_path, "init", "--quiet", str(template))
+    copy_working_tree(template)
+    commit(template, "v1.0.0")
+    for name in [*OWNERS_FILES, "app/realtime/operations.py", "tests/engine/test_realtime.py"]:
+        path = template / "template" / name
+        path.write_text("# A later release.\n" + path.read_text())
+    commit(template, "v1.0.1")
+    project = render(tmp_path / "my-chat", template=template, revision="v1.0.0")
+    hand_over(project, OWNERS_FILES)
+    before = {name: (project / name).read_bytes() for name in OWNERS_FILES}
+    assert all(text.endswith(LAST_LINE.encode()) for text in before.values())
+
+    update(project)
+    assert conflicts(project) == []
+    assert {name: (project / name).read_bytes() for name in OWNERS_FILES} == before
+    for name in ("app/realtime/operations.py", "tests/engine/test_realtime.py"):
+        assert (project / name).read_text().startswith("# A later release.\n")
+    commit(project)
+    for answer in ({"broker": "memory"}, {"auth": "jwt"}, {"client": "none"}, {"auth": "none"}):
+        update(project, answer)
+        assert conflicts(project) == []
+        assert {name: (project / name).read_bytes() for name in OWNERS_FILES} == before
+        commit(project)
+
 
 RULE = "app/permissions.py"
 
@@ -195,7 +227,7 @@ def test_a_file_that_the_owner_removed_stays_away_and_a_starter_returns(
 ) -> None:
     """The application imports its starters, so it could not do without."""
     project = project_of(tmp_path, new_rule)
-    removed = [".github/workflows/update.yml", "tests/test_slow_client.py"]
+    removed = [".github/workflows/update.yml", "tests/engine/test_slow_client.py"]
     for name in [*removed, RULE]:
         (project / name).unlink()
     commit(project)

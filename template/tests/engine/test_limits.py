@@ -1,4 +1,4 @@
-"""How much one client may ask for: messages a second, and sockets at a time."""
+"""What one client may use: messages a second, and sockets at a time."""
 
 import asyncio
 from collections import Counter
@@ -13,14 +13,13 @@ from app.realtime.limits import ConnectionLimits, RateLimit, Verdict
 from app.settings import Settings
 from tests.support.auth import sign_in
 from tests.support.client import PATIENCE, Client, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 PATHS = ["/ws", "/ws/echo"]
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test moves."""
 
     now = 1000.0
 
@@ -35,14 +34,14 @@ def verdicts(rate: RateLimit, count: int) -> Counter[Verdict]:
 # --- Messages a second ----------------------------------------------------------
 
 
-def test_a_burst_of_twice_the_rate_is_fine_then_refused_then_abuse() -> None:
+def test_messages_over_a_burst_of_twice_the_rate_are_refused_and_then_abuse() -> None:
     rate = RateLimit(10, Clock())
     assert verdicts(rate, 20) == {Verdict.FINE: 20}
     assert verdicts(rate, 20) == {Verdict.REFUSE: 20}
     assert verdicts(rate, 5) == {Verdict.ABUSE: 5}
 
 
-def test_the_rate_can_be_kept_up_for_ever() -> None:
+def test_a_client_may_send_at_the_rate_for_ever() -> None:
     clock = Clock()
     rate = RateLimit(8, clock)
     for _ in range(10_000):
@@ -50,7 +49,7 @@ def test_the_rate_can_be_kept_up_for_ever() -> None:
         assert rate.take() is Verdict.FINE
 
 
-def test_whoever_slows_down_is_served_again() -> None:
+def test_a_client_that_slows_down_is_served_again() -> None:
     clock = Clock()
     rate = RateLimit(10, clock)
     verdicts(rate, 40)
@@ -60,7 +59,7 @@ def test_whoever_slows_down_is_served_again() -> None:
     assert rate.take() is Verdict.FINE
 
 
-def test_whoever_goes_on_at_twice_the_rate_is_an_abuser() -> None:
+def test_a_client_that_goes_on_at_twice_the_rate_is_abusive() -> None:
     clock = Clock()
     rate = RateLimit(10, clock)
     seen = []
@@ -71,25 +70,27 @@ def test_whoever_goes_on_at_twice_the_rate_is_an_abuser() -> None:
     assert changes == [Verdict.REFUSE, Verdict.ABUSE]
 
 
-def test_a_quiet_hour_saves_up_one_burst() -> None:
+def test_a_client_that_was_quiet_for_an_hour_may_send_one_burst() -> None:
     clock = Clock()
     rate = RateLimit(10, clock)
     clock.now += 3600
     assert verdicts(rate, 21) == {Verdict.FINE: 20, Verdict.REFUSE: 1}
 
 
-def test_zero_is_no_limit() -> None:
+def test_a_rate_of_zero_means_no_limit() -> None:
     assert verdicts(RateLimit(0, Clock()), 1000) == {Verdict.FINE: 1000}
 
 
 async def closed_with(client: Client) -> int | None:
-    """Read whatever comes until the server closes, and return its code."""
+    """Read until the server closes the socket. Returns the close code."""
     with pytest.raises(ConnectionClosed):
         await client.expect("never")
     return client.socket.close_code
 
 
-async def test_echo_refuses_what_is_too_much_and_forgives(start_server: StartServer) -> None:
+async def test_echo_refuses_messages_over_the_rate_and_serves_the_client_again_later(
+    start_server: StartServer,
+) -> None:
     server = await start_server(MESSAGES_PER_SECOND=20)
     credentials = await sign_in(server.url, "alice")
     async with open_client(server.ws_url, credentials, "/ws/echo") as alice:
@@ -103,7 +104,7 @@ async def test_echo_refuses_what_is_too_much_and_forgives(start_server: StartSer
         await alice.expect("later")
 
 
-async def test_publishing_too_much_is_refused_by_id_and_forgiven(
+async def test_a_publish_over_the_rate_is_refused_by_id_and_later_ones_are_taken(
     start_server: StartServer,
 ) -> None:
     server = await start_server(MESSAGES_PER_SECOND=20)
@@ -128,24 +129,35 @@ async def test_publishing_too_much_is_refused_by_id_and_forgiven(
         await alice.expect("message", id="later")
 
 
+async def test_signals_and_calls_count_against_the_rate(start_server: StartServer) -> None:
+    server = await start_server(MESSAGES_PER_SECOND=10)
+    async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
+        await alice.join("limits")
+        for _ in range(25):
+            await alice.signal("limits", "chat.typing")
+        await alice.expect("error", code="rate_limited", room="limits")
+        await alice.send(type="call", id="1", event="no.such", data={})
+        await alice.expect("error", code="rate_limited", ref="1")
+
+
 @pytest.mark.parametrize("path", PATHS)
-async def test_whoever_goes_on_is_closed_with_1008_alone(
+async def test_a_client_that_does_not_slow_down_is_closed_alone_with_1008(
     start_server: StartServer, path: str
 ) -> None:
     server = await start_server(MESSAGES_PER_SECOND=10)
     credentials = await sign_in(server.url, "alice")
     async with (
-        open_client(server.ws_url, credentials, path) as abuser,
+        open_client(server.ws_url, credentials, path) as abusive,
         open_client(server.ws_url, credentials, path) as witness,
     ):
         for _ in range(200):
-            await abuser.send(type="ping")
-        assert await closed_with(abuser) == 1008
+            await abusive.send(type="ping")
+        assert await closed_with(abusive) == 1008
         await witness.send(type="ping")
         await witness.expect("pong" if path == "/ws" else "ping")
 
 
-async def test_what_is_no_message_counts_too(start_server: StartServer) -> None:
+async def test_invalid_messages_count_against_the_rate(start_server: StartServer) -> None:
     server = await start_server(MESSAGES_PER_SECOND=10)
     async with open_client(server.ws_url, await sign_in(server.url, "mallory")) as mallory:
         for _ in range(200):
@@ -157,9 +169,9 @@ async def test_what_is_no_message_counts_too(start_server: StartServer) -> None:
 
 
 async def is_refused(server: AppServer, path: str, status: int, **headers: str) -> bool:
-    """Whether one more socket is refused with this status, and told when to try again.
+    """Whether one more socket is refused with this status and a time to try again.
 
-    Where sockets are let in to say who they are, it is closed with 1013 after that.
+    Where clients authenticate with their first message, the socket is closed with 1013 after it.
     """
     credentials = await sign_in(server.url, "alice")
     credentials.headers.update(headers)
@@ -176,7 +188,7 @@ async def is_refused(server: AppServer, path: str, status: int, **headers: str) 
 @pytest.mark.parametrize(
     ("setting", "status"), [("MAX_CONNECTIONS", 503), ("MAX_CONNECTIONS_PER_ADDRESS", 429)]
 )
-async def test_one_too_many_is_refused_and_a_place_is_free_again(
+async def test_a_socket_over_the_limit_is_refused_until_another_one_closes(
     start_server: StartServer, path: str, setting: str, status: int
 ) -> None:
     server = await start_server(**{setting: 2})
@@ -198,7 +210,9 @@ async def test_one_too_many_is_refused_and_a_place_is_free_again(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_no_user_has_more_sockets_than_allowed(start_server: StartServer, path: str) -> None:
+async def test_a_user_cannot_open_more_sockets_than_allowed(
+    start_server: StartServer, path: str
+) -> None:
     server = await start_server(MAX_CONNECTIONS_PER_USER=2)
     credentials = await sign_in(server.url, "alice")
     sockets: Counter[str] = Counter()
@@ -209,10 +223,10 @@ async def test_no_user_has_more_sockets_than_allowed(start_server: StartServer, 
             else:
                 client = open_client(server.ws_url, credentials, path)
                 welcome = await (await stack.enter_async_context(client)).expect("welcome")
-                sockets[welcome["user"]] += 1
+                sockets[welcome["user"]["id"]] += 1
 
 
-async def test_behind_a_proxy_the_address_is_that_of_the_client(
+async def test_behind_a_proxy_the_limit_is_that_of_the_clients_address(
     start_server: StartServer,
 ) -> None:
     server = await start_server(MAX_CONNECTIONS_PER_ADDRESS=1)  # and 127.0.0.1 is listed
@@ -226,7 +240,7 @@ async def test_behind_a_proxy_the_address_is_that_of_the_client(
             assert await is_refused(server, "/ws", 429, **{"X-Forwarded-For": address})
 
 
-async def test_who_is_no_listed_proxy_cannot_claim_another_address(
+async def test_a_client_that_is_not_a_listed_proxy_cannot_claim_another_address(
     start_server: StartServer,
 ) -> None:
     server = await start_server(
@@ -272,7 +286,7 @@ def test_what_counts_as_one_address(first: str | None, second: str | None, is_on
     assert refused is is_one
 
 
-def test_nothing_is_kept_of_who_left_or_was_refused() -> None:
+def test_nothing_is_kept_of_a_socket_that_closed_or_was_refused() -> None:
     counted = limits(max_connections=3, max_connections_per_user=2)
     for number in range(100):
         with (
@@ -286,14 +300,16 @@ def test_nothing_is_kept_of_who_left_or_was_refused() -> None:
     assert str(vars(counted)) == str(vars(limits(max_connections=3, max_connections_per_user=2)))
 
 
-def test_zero_connections_is_no_limit() -> None:
+def test_a_maximum_of_zero_connections_means_no_limit() -> None:
     counted = limits(max_connections=0, max_connections_per_user=0, max_connections_per_address=0)
     with ExitStack() as stack:
         for _ in range(1000):
             stack.enter_context(counted.admit("192.0.2.1", "alice"))
 
 
-async def test_frames_and_rooms_are_as_many_as_the_settings_say(start_server: StartServer) -> None:
+async def test_the_settings_limit_the_size_of_frames_and_the_number_of_rooms(
+    start_server: StartServer,
+) -> None:
     server = await start_server(MAX_FRAME_BYTES=1000, MAX_ROOMS_PER_CONNECTION=2)
     credentials = await sign_in(server.url, "alice")
     async with open_client(server.ws_url, credentials) as alice:

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""The metrics that Prometheus reads from `/metrics`."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -9,15 +9,14 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import metrics
+from app.realtime import metrics
 from tests.support.auth import sign_in
 from tests.support.client import PATIENCE, open_client, refused_with
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 
 async def scrape(server: AppServer) -> dict[str, float]:
-    """Every sample, over a connection of its own: any worker may answer."""
+    """Every sample, over a new connection: any worker may answer."""
     async with httpx.AsyncClient(base_url=server.url) as http:
         answer = await http.get("/metrics")
     assert answer.status_code == 200
@@ -43,7 +42,7 @@ async def scrape_until(server: AppServer, **expected: float) -> None:
         raise AssertionError(f"{seen}, not {expected}") from None
 
 
-def test_every_metric_says_what_it_is_and_belongs_to_the_sockets() -> None:
+def test_every_metric_has_a_help_text_and_the_prefix_websocket() -> None:
     kinds = (Counter, Gauge, Histogram)
     found = [value for value in vars(metrics).values() if isinstance(value, kinds)]
     families = [family for metric in found for family in metric.collect()]
@@ -67,14 +66,14 @@ async def test_one_scrape_covers_every_worker(
             assert (await scrape(server))["websocket_connections"] == 8
     await scrape_until(server, websocket_connections=0)
     await server.stop()
-    assert is_empty(tmp_path), "what the workers shared is still there"
+    assert is_empty(tmp_path), "the files that the workers shared are still there"
 
 
 def is_empty(folder: Path) -> bool:
     return not any(folder.iterdir())
 
 
-async def test_the_broker_is_up(server: AppServer) -> None:
+async def test_a_broker_that_answers_is_reported_as_up(server: AppServer) -> None:
     await server.wait_for_status("/readyz", 200)
     assert (await scrape(server))["websocket_broker_up"] == 1
 
@@ -141,7 +140,7 @@ async def test_a_binary_frame_is_counted_as_unsupported(start_server: StartServe
     await scrape_until(server, **{"websocket_closed_total reason=unsupported": 1})
 
 
-async def test_recovery_is_counted(start_server: StartServer) -> None:
+async def test_recoveries_are_counted_by_result(start_server: StartServer) -> None:
     server = await start_server()
     async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
         joined = await alice.join("recovered")

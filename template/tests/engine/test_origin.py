@@ -7,8 +7,7 @@ from websockets.exceptions import InvalidStatus
 from app.realtime.origin import own_origin
 from tests.support.auth import sign_in
 from tests.support.client import Credentials, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 PATHS = ["/ws", "/ws/echo"]
 
@@ -36,14 +35,14 @@ FOREIGN = [
     "https://good.example, https://good.example",
     "https://good.example https://evil.example",
 ]
-"""What a page may not be from, with GOOD listed."""
+"""Origins that are refused while GOOD is listed."""
 
 NEARLY_OWN = ["http://127.0.0.1", "{url}.evil.example", "https{host}", "http://localhost", "{url}0"]
-"""The same for the server's own address."""
+"""Origins that resemble the server's own, and are refused."""
 
 
 async def answer(server: AppServer, path: str, host: str = "", **headers: str) -> int:
-    """The HTTP status that answers a handshake with these headers; 101 lets it in."""
+    """The HTTP status that answers a handshake with these headers: 101 accepts it."""
     known = await sign_in(server.url, "alice")
     path += f"?{await known.query()}"
     presented = Credentials(known.headers | headers, known.subprotocols, known.first_frame)
@@ -58,11 +57,13 @@ async def answer(server: AppServer, path: str, host: str = "", **headers: str) -
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_own_page_may_enter(server: AppServer, path: str) -> None:
+async def test_a_page_of_the_servers_own_origin_may_open_a_socket(
+    server: AppServer, path: str
+) -> None:
     assert await answer(server, path, Origin=server.url) == 101
 
 
-async def test_foreign_page_is_refused_before_accept(start_server: StartServer) -> None:
+async def test_a_page_of_another_origin_is_refused_before_accept(start_server: StartServer) -> None:
     server = await start_server(ALLOWED_ORIGINS=f"{GOOD},https://other.example")
     host = server.url.removeprefix("http")
     nearly_own = [origin.format(url=server.url, host=host) for origin in NEARLY_OWN]
@@ -77,12 +78,14 @@ async def test_foreign_page_is_refused_before_accept(start_server: StartServer) 
 
 
 async def through_proxy(server: AppServer, path: str, origin: str) -> int:
-    """The answer to a page of `origin`, through a proxy that says that it was asked by HTTPS."""
+    """The status for a page of `origin`, through a proxy that received the request by HTTPS."""
     claim = {"X-Forwarded-Proto": "https"}
     return await answer(server, path, "chat.example", Origin=origin, **claim)
 
 
-async def test_own_page_may_enter_through_a_listed_proxy(start_server: StartServer) -> None:
+async def test_a_page_of_the_own_origin_may_open_a_socket_through_a_listed_proxy(
+    start_server: StartServer,
+) -> None:
     server = await start_server()  # which lists 127.0.0.1
     for path in PATHS:
         assert await through_proxy(server, path, "https://chat.example") == 101
@@ -90,7 +93,7 @@ async def test_own_page_may_enter_through_a_listed_proxy(start_server: StartServ
         assert await through_proxy(server, path, "https://evil.example") == 403
 
 
-async def test_who_is_no_listed_proxy_does_not_change_the_origin(
+async def test_a_proxy_that_is_not_listed_cannot_change_the_origin(
     start_server: StartServer,
 ) -> None:
     server = await start_server(FORWARDED_ALLOW_IPS="127.0.0.2,10.0.0.0/8")
@@ -112,6 +115,8 @@ async def test_who_is_no_listed_proxy_does_not_change_the_origin(
         ("wss", "[", "https://["),
     ],
 )
-def test_the_own_origin_is_what_a_browser_calls_it(scheme: str, host: str, origin: str) -> None:
+def test_the_own_origin_is_written_as_browsers_write_it(
+    scheme: str, host: str, origin: str
+) -> None:
     scope = {"type": "http", "scheme": scheme, "headers": [(b"host", host.encode())]}
     assert own_origin(HTTPConnection(scope)) == origin

@@ -1,4 +1,4 @@
-"""A client that stops reading is closed, alone."""
+"""The server closes a client that stops reading, and no other."""
 
 import asyncio
 import socket
@@ -10,22 +10,21 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from tests.support.auth import sign_in
-from tests.support.client import Client, Credentials, open_client
-from tests.support.server import StartServer
-from tests.support.server import AppServer
 from tests.engine.test_metrics import scrape_until
+from tests.support.auth import sign_in
+from tests.support.client import JSON, Client, Credentials, open_client
+from tests.support.server import AppServer, StartServer
 
 TEXT = "x" * 4000
 LIMIT = 20_000
-"""Messages after which a server that still keeps a stalled client keeps it for ever."""
+"""A server that keeps a stalled client for so many messages keeps it for ever."""
 
 
 @asynccontextmanager
 async def open_stalling_client(
     server: AppServer, credentials: Credentials
 ) -> AsyncIterator[Client]:
-    """A client that takes in little while nobody receives from it."""
+    """A client for which little is buffered while the test does not receive from it."""
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     narrow.connect(("127.0.0.1", server.port))
@@ -38,22 +37,21 @@ async def open_stalling_client(
 
 @asynccontextmanager
 async def too_slow_client(server: AppServer) -> AsyncIterator[Client]:
-    """A client that stopped reading, and that two others saw leave while they missed nothing."""
+    """A client that stopped reading, after two others saw it leave and missed nothing."""
     credentials = [await sign_in(server.url, name) for name in ("slow", "sender", "fast")]
     async with (
         open_stalling_client(server, credentials[0]) as slow,
         open_client(server.ws_url, credentials[1]) as sender,
         open_client(server.ws_url, credentials[2]) as fast,
     ):
-        user = (await slow.expect("welcome"))["user"]
         for client in (slow, sender, fast):
             await client.join("slow")
-        await publish_until_gone(sender, fast, user)
+        await publish_until_gone(sender, fast, slow.user)
         yield slow
 
 
-async def publish_until_gone(sender: Client, fast: Client, user: str) -> None:
-    """Publish until `user` left the room; both read everything, in order."""
+async def publish_until_gone(sender: Client, fast: Client, user: JSON) -> None:
+    """Publish until `user` left the room. Both clients receive everything, in order."""
     sent = 0
     gone = False
     while not gone:
@@ -66,8 +64,8 @@ async def publish_until_gone(sender: Client, fast: Client, user: str) -> None:
         sent += 50
 
 
-async def next_message(client: Client, number: int, user: str) -> bool:
-    """Read the message of this number; whether `user` was seen to leave before it."""
+async def next_message(client: Client, number: int, user: JSON) -> bool:
+    """Receive the message with this number. Returns whether `user` left before it."""
     gone = False
     while True:
         frame = await client.receive()
@@ -79,47 +77,48 @@ async def next_message(client: Client, number: int, user: str) -> bool:
 
 
 async def fill_outbox(sender: Client, room: str) -> None:
-    """Publish more than what lies between a server and a client that does not read."""
+    """Publish more than is buffered between a server and a client that does not read."""
     for _ in range(2000):
         await sender.publish(room, TEXT)
     for _ in range(2000):
         await sender.expect("message")
 
 
-async def test_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
+async def test_a_slow_client_is_closed_alone_with_1013(server: AppServer) -> None:
     async with too_slow_client(server) as slow:
-        # Whoever reads on finds what was on its way, and then why it ended.
+        # A client that reads on receives what was buffered, and then the close code.
         with pytest.raises(ConnectionClosedError):
             await slow.expect("never")
         assert slow.socket.close_code == 1013
 
 
 @pytest.mark.parametrize("unlimited", ["OUTBOX_MESSAGES", "OUTBOX_BYTES"])
-async def test_either_limit_of_the_outbox_is_enough(
+async def test_either_limit_of_the_outbox_closes_a_slow_client(
     start_server: StartServer, unlimited: str
 ) -> None:
     async with too_slow_client(await start_server(**{unlimited: 0})):
         pass
 
 
-async def test_peer_that_answers_no_ping_leaves(start_server: StartServer) -> None:
+async def test_a_client_that_does_not_answer_a_ping_leaves_its_rooms(
+    start_server: StartServer,
+) -> None:
     server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=2)
     credentials = [await sign_in(server.url, name) for name in ("silent", "witness")]
     async with (
         open_client(server.ws_url, credentials[0], close_timeout=0) as silent,
         open_client(server.ws_url, credentials[1]) as witness,
     ):
-        user = (await silent.expect("welcome"))["user"]
         await witness.join("quiet")
         await silent.join("quiet")
         silent.socket.transport.pause_reading()
         async with asyncio.timeout(1 + 2 + 1):  # the test's own way takes a moment
-            await witness.expect("presence", user=user, event="leave")
+            await witness.expect("presence", user=silent.user, event="leave")
         await scrape_until(server, websocket_connections=1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has TCP_USER_TIMEOUT")
-async def test_peer_that_never_reads_again_is_dropped(start_server: StartServer) -> None:
+async def test_the_kernel_drops_a_client_that_never_reads_again(start_server: StartServer) -> None:
     server = await start_server(PING_INTERVAL=1, PING_TIMEOUT=1)
     async with too_slow_client(server) as slow, asyncio.timeout(10):
         while kernel_has_connection(server.port, slow.socket.local_address[1]):

@@ -8,7 +8,10 @@ local before = tonumber(ARGV[7])
 if before == 0 then
   return answer
 end
-local stop = before and format(before - 1) .. '-18446744073709551615' or '+'
+local stop = '+'
+if before and before <= offset then  -- a greater one may be too great for a stream's ID
+  stop = format(before - 1) .. '-18446744073709551615'
+end
 for _, entry in ipairs(redis.call('XREVRANGE', KEYS[3], stop, oldest, 'COUNT', ARGV[8])) do
   answer[#answer + 1] = string.match(entry[1], '^%d+')
   answer[#answer + 1] = entry[2][4]
