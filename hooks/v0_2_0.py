@@ -1,8 +1,8 @@
 """What v0.2.0 can't do by rendering.
 
-Before the update: the files that belong to the owner from v0.2.0 on have another form there.
-They are removed, so that the update brings the new ones and merges the owner's edits into
-them, as git has them.
+Before the update: files that belong to the owner from v0.2.0 on have a new form there, and
+an update would leave the old one as it is. They are removed, so that the new ones come. The
+owner's edits stay in git, and a sentence says where.
 
 After it: the owner's own modules import names that moved. Imports are rewritten in place
 where that is safe. Everything else is printed with its file and line, and left as it is. A
@@ -181,7 +181,8 @@ def make_room() -> None:
         Path(name).unlink()
     if removed:
         sys.stdout.write(
-            f"These files have a new form, into which your edits are merged: {', '.join(removed)}\n"
+            f"These files have a new form: {', '.join(removed)}. If you edited one, see what "
+            f"you had with git show HEAD:{removed[0]}, and make your edits again.\n"
         )
 
 
@@ -346,8 +347,10 @@ def is_stale(module: str, name: str) -> bool:
 
 
 def defines(module: str, name: str) -> bool:
-    """Whether a module of this project has a name of its own, or gives it away as one."""
+    """Whether a module of this project defines a name, exports it, or has it as a submodule."""
     path = Path(*module.split("."))
+    if (path / f"{name}.py").exists() or (path / name).is_dir():
+        return True
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     try:
         body = ast.parse(path.read_bytes()).body

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from copier.errors import UnsafeTemplateError
 
-from tests.owner import conflicts, hand_over
+from tests.owner import OWNERS_FILES, conflicts, hand_over
 from tests.releases import take_history
 from tests.template import DEFAULT, ROOT, commit, git, render, run_copier, update
 
@@ -20,6 +20,9 @@ SCRIPT = ROOT / "hooks" / "v0_2_0.py"
 MODULES, MOVED, GONE = (runpy.run_path(str(SCRIPT))[name] for name in ("MODULES", "MOVED", "GONE"))
 
 History = tuple[Path, list[str]]
+
+EDITED = ["pyproject.toml"]
+"""What the owner edits in a project of an earlier release."""
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +35,17 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 # --- Consent ------------------------------------------------------------------
 
 
-def test_a_project_of_three_releases_ago_runs_each_migration_once(
+def test_a_project_of_three_releases_ago_runs_each_migration(
     tmp_path: Path, history: History
 ) -> None:
     template, releases = history
     folder = tmp_path / "my-chat"
-    project = hand_over(render(folder, template=template, revision=releases[-4]))
+    project = hand_over(render(folder, template=template, revision=releases[-4]), EDITED)
     result = run_copier("update", "--defaults", "--trust", cwd=project)
     assert result.returncode == 0, result.stderr
     ran = [line for line in result.stderr.splitlines() if "Running task" in line]
-    assert len(ran) == 1
-    assert "hooks/v0_2_0.py" in ran[0]
+    assert len(ran) == 2  # before the update and after it
+    assert all("hooks/v0_2_0.py" in line for line in ran)
     commit(project)
     again = run_copier("update", "--defaults", cwd=project)
     assert again.returncode == 0, again.stderr
@@ -63,7 +66,7 @@ def test_an_update_that_crosses_a_migration_asks_for_trust_and_changes_nothing(
 ) -> None:
     template, releases = history
     folder = tmp_path / "my-chat"
-    project = hand_over(render(folder, template=template, revision=releases[-2]))
+    project = hand_over(render(folder, template=template, revision=releases[-2]), EDITED)
     result = run_copier("update", "--defaults", cwd=project)
     assert result.returncode == 4
     assert "potentially unsafe feature: migrations" in result.stderr
@@ -74,7 +77,7 @@ def test_an_update_that_crosses_a_migration_asks_for_trust_and_changes_nothing(
 def test_an_update_that_crosses_none_asks_for_no_trust(tmp_path: Path, history: History) -> None:
     template, releases = history
     folder = tmp_path / "my-chat"
-    project = hand_over(render(folder, template=template, revision=releases[-3]))
+    project = hand_over(render(folder, template=template, revision=releases[-3]), EDITED)
     result = run_copier("update", "--defaults", f"--vcs-ref={releases[-2]}", cwd=project)
     assert result.returncode == 0, result.stderr
     assert f"_commit: {releases[-2]}" in (project / ".copier-answers.yml").read_text()
@@ -87,7 +90,7 @@ def test_another_answer_of_the_same_release_asks_for_no_trust(
     folder = tmp_path / "my-chat"
     project = hand_over(render(folder, template=template, revision=releases[-1]))
     update(project, {"broker": "memory"}, releases[-1])
-    old = hand_over(render(tmp_path / "old", template=template, revision=releases[-2]))
+    old = hand_over(render(tmp_path / "old", template=template, revision=releases[-2]), EDITED)
     with pytest.raises(UnsafeTemplateError):
         update(old, {"broker": "memory"}, releases[-1])
 
@@ -136,7 +139,7 @@ def test_the_owners_modules_can_be_imported_after_the_update(
     template, releases = history
     chosen = replace(DEFAULT, auth=auth)
     folder = tmp_path / "my-chat"
-    project = hand_over(render(folder, chosen, template=template, revision=releases[-2]))
+    project = hand_over(render(folder, chosen, template=template, revision=releases[-2]), EDITED)
     own = project / "app" / "orders.py"
     own.write_text(OWN_TABLE)
     assert import_error(project, "app.orders") == ""
@@ -214,21 +217,29 @@ def public_names(project: Path) -> Iterator[tuple[str, str]]:
                     yield module.removesuffix(".__init__"), name
 
 
-def test_edits_of_the_owners_files_are_merged_into_their_new_form(
+def test_files_of_the_owner_get_their_new_form_and_git_keeps_the_old_one(
     tmp_path: Path, history: History
 ) -> None:
     template, releases = history
     project = render(tmp_path / "my-chat", template=template, revision=releases[-2])
-    hand_over(project, ["app/main.py", "app/settings.py"])
+    hand_over(project, ["app/main.py"])
+    before = (project / "app" / "main.py").read_text()
     result = run_copier("update", "--defaults", "--trust", cwd=project)
     assert result.returncode == 0, result.stderr
-    assert "These files have a new form, into which your edits are merged: app/main.py" in (
-        result.stdout
-    )
-    for name in ("app/main.py", "app/settings.py"):
-        text = (project / name).read_text()
-        assert "The owner's last line." in text, name
-        assert "app.realtime import" in text, name
+    assert conflicts(project) == []
+    assert "These files have a new form: app/main.py, " in result.stdout
+    assert "git show HEAD:app/main.py" in result.stdout
+    fresh = render(tmp_path / "new" / "my-chat", template=template)
+    for name in OWNERS_FILES:
+        assert (project / name).read_bytes() == (fresh / name).read_bytes(), name
+    assert git(project, "show", "HEAD:app/main.py") == before
+
+
+def test_the_new_form_of_the_owners_files_is_left_alone(project: Path) -> None:
+    main = project / "app" / "main.py"
+    main.write_text("# The owner's.\n")
+    assert migrate(project, "before") == ""
+    assert main.read_text() == "# The owner's.\n"
 
 
 # --- v0.2.0: with care --------------------------------------------------------
@@ -261,14 +272,14 @@ def project(tmp_path: Path) -> Path:
     return root
 
 
-def migrate(project: Path) -> str:
+def migrate(project: Path, stage: str = "after") -> str:
     """Run the script as copier does. The answer is what it says."""
     result = subprocess.run(
         [sys.executable, SCRIPT],
         cwd=project,
         capture_output=True,
         check=True,
-        env=os.environ | {"STAGE": "after", "VERSION_FROM": "v0.1.0", "VERSION_TO": "v0.2.0"},
+        env=os.environ | {"STAGE": stage, "VERSION_FROM": "v0.1.0", "VERSION_TO": "v0.2.0"},
     )
     assert result.stderr == b""
     return result.stdout.decode()

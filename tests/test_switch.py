@@ -7,7 +7,7 @@ import pytest
 from copier import VcsRef
 
 from tests.gates import expect_none
-from tests.owner import conflicts, differences, hand_over, take_back
+from tests.owner import differences, hand_over, take_back
 from tests.template import (
     COMBINATIONS,
     DEFAULT,

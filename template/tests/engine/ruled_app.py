@@ -1,29 +1,36 @@
 """The application with a rule of its own: `python -m tests.engine.ruled_app`.
 
-A project writes its rule into `app/permissions.py`. Here it is put in its place before
-the application is imported.
+An owner writes the rule into `app/permissions.py`. Here it is replaced before
+`app/main.py` imports it.
 """
 
 import asyncio
 import logging
 import runpy
 
+from starlette.datastructures import State
+
 from app import permissions
-from app.realtime.identity import User
+from app.realtime import Action, Event, Signal, User
 
 logger = logging.getLogger("app.rule")
 
 
-async def may(user: User, action: permissions.Action, room: str) -> bool:
-    logger.info("asked", extra={"action": action, "room": room})
+async def may(
+    user: User, action: Action, room: str, event: Event | Signal | None, state: State
+) -> bool:
+    logger.info("asked", extra={"action": action, "room": room, "event": repr(event)})
+    assert state.settings is not None
     kind, _, owner = room.partition(".")
     if kind == "broken":
         raise LookupError(f"the rule fails for {action}")
     if kind == "endless":
         await asyncio.Event().wait()
     if kind == "private":
-        return owner == user.name
-    return action == "join" or kind != "board" or owner == user.name
+        return owner == user.id
+    if kind == "polite":
+        return "damn" not in getattr(event, "text", "")
+    return action == "join" or kind != "board" or owner == user.id
 
 
 if __name__ == "__main__":

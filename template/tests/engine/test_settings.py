@@ -1,4 +1,4 @@
-"""Settings: what they are, and what is refused."""
+"""Which settings the application starts with, and which it refuses."""
 
 import os
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Refusal = Callable[..., str]
 
 @pytest.fixture
 def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
-    """What is said about settings, when there are these and no others."""
+    """The sentence with which a start is refused that has these settings and no others."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
@@ -67,19 +67,22 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
         ("MAX_CONNECTIONS_PER_ADDRESS", "some"),
         ("PING_INTERVAL", "nan"),
         ("PING_INTERVAL", "inf"),
+        ("API_KEYS", "a key that is not ascii: é"),
     ],
 )
-def test_a_bad_setting_is_told_by_name(refusal: Refusal, setting: str, value: str) -> None:
+def test_a_bad_setting_is_refused_by_name(refusal: Refusal, setting: str, value: str) -> None:
     assert setting in refusal(**{setting: value})
 
 
-def test_a_bad_setting_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+def test_bad_settings_stop_the_start_with_one_line(tmp_path: Path) -> None:
     ended = run_module(tmp_path, "app", PORT="http", HISTORY_SIZE="-1")
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert "PORT" in line
     assert "HISTORY_SIZE" in line
 
+
+KEY = "dGhpcyBrZXkgaXMgZm9yIG9uZSB0ZXN0IG9ubHk="
 
 UNSAFE = [
     ("DEBUG", "true", "must be false in production"),
@@ -88,36 +91,51 @@ UNSAFE = [
     ("FORWARDED_ALLOW_IPS", "*", "must not trust every address in production"),
     ("FORWARDED_ALLOW_IPS", "10.0.0.1, 0.0.0.0/0", "must not trust every address in production"),
     ("FORWARDED_ALLOW_IPS", "::/0", "must not trust every address in production"),
+    ("API_KEYS", "short", "must hold keys of at least 32 characters in production"),
+    ("API_KEYS", f"{KEY},short", "must hold keys of at least 32 characters in production"),
+    ("API_KEYS", "change-me-change-me-change-me-change-me", "must not hold a sample"),
+    ("API_KEYS", "abcdefgh" * 5, "must hold keys that do not repeat themselves"),
 ]
-"""What production does not start with, and what it says."""
+"""What production refuses to start with, and what it says."""
 
 
 @pytest.mark.parametrize(("setting", "value", "sentence"), UNSAFE)
-def test_production_refuses_what_is_unsafe_with_a_sentence(
+def test_production_refuses_unsafe_settings_with_a_sentence(
     refusal: Refusal, setting: str, value: str, sentence: str
 ) -> None:
     said = refusal(ENVIRONMENT="production", **{**SETTINGS, setting: value})
     assert said.startswith(f"Bad settings: {setting} {sentence}")
 
 
-def test_all_problems_are_told_at_once(refusal: Refusal) -> None:
+def test_all_problems_are_named_at_once(refusal: Refusal) -> None:
     values = {"DEBUG": "true", "ALLOWED_ORIGINS": "*", "FORWARDED_ALLOW_IPS": "*", "PORT": "x"}
     said = refusal(ENVIRONMENT="production", **{**SETTINGS, **values})
     for setting in values:
         assert f" {setting} " in said
 
 
-def test_development_may_trust_every_proxy_and_show_tracebacks() -> None:
-    chosen = Settings.model_validate({"forwarded_allow_ips": "*", "debug": "true"})
+def test_a_refusal_does_not_show_keys(refusal: Refusal) -> None:
+    sentence = refusal(ENVIRONMENT="production", **SETTINGS, API_KEYS="not-to-be-shown", PORT="x")
+    assert "API_KEYS" in sentence
+    assert "not-to-be-shown" not in sentence
+
+
+def test_development_may_trust_every_proxy_show_tracebacks_and_use_short_keys() -> None:
+    chosen = Settings.model_validate(
+        {"forwarded_allow_ips": "*", "debug": "true", "api_keys": "one, two"}
+    )
     assert (chosen.forwarded_allow_ips, chosen.debug) == ("*", True)
+    assert [key.get_secret_value() for key in chosen.api_keys] == ["one", "two"]
 
 
-def test_settings_come_from_a_dotenv_file_too(tmp_path: Path) -> None:
+def test_a_start_reads_a_dotenv_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=http\n")
     assert "PORT" in run_module(tmp_path, "app").stderr
 
 
-def test_only_a_start_reads_a_dotenv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_load_settings_reads_a_dotenv_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / ".env").write_text("HISTORY_SIZE=7\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HISTORY_SIZE", raising=False)

@@ -238,8 +238,8 @@ async def test_an_own_socket_whose_task_is_cancelled_is_not_watched_any_more(
 
     async def hold_open(websocket: WebSocket, user: CurrentUser) -> None:
         async def hold() -> None:
-            async with open_socket(websocket, user):
-                await asyncio.Event().wait()
+            async with open_socket(websocket, user) as socket:
+                await socket.receive()
 
         tasks.append(asyncio.create_task(hold()))
         await asyncio.wait(tasks)

@@ -128,10 +128,10 @@ async def test_refreshing_while_the_database_fails_gets_an_error_and_leaves_the_
     async with open_client(server.ws_url, tokens) as client:
         await client.expect("welcome")
         with closing(sqlite3.connect(file)) as connection:
-            connection.execute("ALTER TABLE logins RENAME TO mislaid")
+            connection.execute("ALTER TABLE logins RENAME TO elsewhere")
             await client.send(type="refresh", token=tokens.access_token)
             await client.expect("error", code="unavailable")
-            connection.execute("ALTER TABLE mislaid RENAME TO logins")
+            connection.execute("ALTER TABLE elsewhere RENAME TO logins")
         await client.send(type="refresh", token=tokens.access_token)
         assert await client.on_the_way() == []
     assert "Traceback" not in server.read_log()

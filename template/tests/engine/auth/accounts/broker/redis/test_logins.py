@@ -92,8 +92,8 @@ async def test_malformed_messages_about_logins_do_no_harm(
         channel = f"{PROJECT_NAME}:0:{CHANNEL}"
         for login in (b"", b"\x00", b"{}", b"x" * 1_000_000):
             assert await redis.publish(channel, b"  " + login) >= 2
-        for poison in (b"", b"\xff\xfe", b"  \xff", b"nobody published this"):
-            assert await redis.publish(channel, poison) >= 2
+        for malformed in (b"", b"\xff\xfe", b"  \xff", b"nobody published this"):
+            assert await redis.publish(channel, malformed) >= 2
         for client in sockets:
             await serves(client)
         await log_out(servers[0].url, this)
