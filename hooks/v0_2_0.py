@@ -346,17 +346,22 @@ def is_stale(module: str, name: str) -> bool:
     )
 
 
-def defines(module: str, name: str) -> bool:
-    """Whether a module of this project defines a name, exports it, or has it as a submodule."""
+def body_of(module: str) -> list[ast.stmt]:
+    """The statements of a module of this project; none if it can't be read."""
     path = Path(*module.split("."))
-    if (path / f"{name}.py").exists() or (path / name).is_dir():
-        return True
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     try:
-        body = ast.parse(path.read_bytes()).body
+        return ast.parse(path.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
-        return False
-    for node in body:
+        return []
+
+
+def defines(module: str, name: str) -> bool:
+    """Whether a module of this project defines a name, exports it, or has it as a submodule."""
+    path = Path(*module.split("."), name)
+    if path.with_suffix(".py").exists() or path.is_dir():
+        return True
+    for node in body_of(module):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if node.name == name:
                 return True

@@ -91,8 +91,8 @@ async def test_malformed_messages_about_logins_do_no_harm(
         ]
         channel = f"{PROJECT_NAME}:0:{CHANNEL}"
         for login in (b"", b"\x00", b"{}", b"x" * 1_000_000):
-            assert await redis.publish(channel, b"  " + login) >= 2
-        for malformed in (b"", b"\xff\xfe", b"  \xff", b"nobody published this"):
+            assert await redis.publish(channel, b"   " + login) >= 2
+        for malformed in (b"", b"\xff\xfe", b"   \xff", b"  ", b"not in our format"):
             assert await redis.publish(channel, malformed) >= 2
         for client in sockets:
             await serves(client)
