@@ -15,7 +15,7 @@ from tests.support.server import AppServer, StartServer
 KEY = secrets.token_urlsafe(32)
 OTHER_KEY = secrets.token_urlsafe(32)
 
-REQUESTS = {
+REQUESTS: dict[str, dict[str, object]] = {
     "/api/publish": {"room": "lobby", "event": "chat.message", "data": {"text": "hello"}},
     "/api/disconnect": {"user": "nobody"},
     "/api/evict": {"user": "nobody", "room": "lobby"},

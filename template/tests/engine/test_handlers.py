@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -187,7 +188,7 @@ async def check(_: Asked, __: Pending) -> None:
 
 def test_handlers_are_found_by_their_event() -> None:
     handlers = Handlers(
-        [handles(Asked)(answer), before(Asked)(check), test_a_signal_has_no_handler]
+        [handles(Asked)(answer), before(Asked)(check), test_handlers_are_found_by_their_event]
     )
     assert handlers.calls == {Asked: answer}
     assert handlers.before == {Asked: check}
@@ -205,6 +206,6 @@ def test_a_handler_has_to_be_async() -> None:
 
 
 @pytest.mark.parametrize("event", [Nameless, Blink])
-def test_a_signal_has_no_handler(event: type[Event]) -> None:
+def test_a_signal_and_an_event_without_a_name_have_no_handler(event: Any) -> None:
     with pytest.raises(TypeError, match="must be an Event with a name"):
         handles(event)(answer)

@@ -1,9 +1,9 @@
-"""Whatever happens to clients and broker, members see the sequence of their room.
+"""Whatever happens to clients and to the broker, members receive the messages of their room.
 
-Hypothesis plays clients that join, leave, publish, stall, vanish and return, and
-outages, on the real manager, and compares what every client was sent with a model: for
-each room a list of messages. More examples, and other ones each time:
-`HYPOTHESIS_PROFILE=long uv run pytest -k model`.
+Hypothesis makes clients join, leave, publish, stall, vanish and reconnect, and the broker
+fail, on the real manager. What every client was sent is compared with a model: for each
+room a list of messages. For more examples, which differ each time:
+`HYPOTHESIS_PROFILE=long uv run pytest -m engine tests/engine/test_model.py`.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import json
 import os
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from struct import unpack_from
 from typing import Any
@@ -22,20 +22,31 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from starlette.types import Message
 
-from app.realtime.identity import User
-from app.realtime.broker import Backend, BrokerUnavailable, History, Publication, Record, Resubscribed
+from app.realtime.broker import (
+    Backend,
+    BrokerUnavailable,
+    History,
+    Publication,
+    Record,
+    Resubscribed,
+)
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
+from app.realtime.identity import User
 from app.realtime.manager import ConnectionManager
 from app.realtime.protocol import ClientMessage, Frames, Join, Leave, Position, Publish
+from app.realtime.publisher import channel_of
 from app.settings import Settings
+from tests.engine.doubles import MESSAGES
 from tests.support.client import JSON
 
 HISTORY, RECENT = 6, 2
-"""Messages that a room remembers, and that a newcomer gets: few, so that to miss more is easy."""
+"""Messages that a room remembers, and that a first join receives. Few, so that many get lost."""
 
 PATIENCE = 10.0
-"""Seconds that everything may take which is on its way."""
+"""Seconds until everything has arrived that was sent."""
+
+HELLO = {"event": "chat.message", "data": {"text": "hello"}}
 
 SETTINGS = Settings(outbox_messages=20, messages_per_second=0, ping_interval=60)
 
@@ -46,7 +57,7 @@ settings.register_profile(
     derandomize=True,
     max_examples=150,
     stateful_step_count=40,
-    phases=[Phase.generate],  # shrinking takes long, where each failure is one to wait for
+    phases=[Phase.generate],  # shrinking would wait for a timeout in every failing example
 )
 settings.register_profile("long", COMMON, max_examples=1000, stateful_step_count=60)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "short")
@@ -54,6 +65,8 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "short")
 
 class Peer:
     """The other end of a socket: a `FrameWriter` that keeps what is written."""
+
+    handler_is_running = False
 
     def __init__(self) -> None:
         self.on_change: Any = None
@@ -69,7 +82,7 @@ class Peer:
         self.unread.extend(json.loads(payload) for payload in frames.payloads)
 
     def write(self, wire: bytes) -> None:
-        """Read frames, which are none of the largest."""
+        """Read frames of less than 64 KiB."""
         assert self.is_writable
         start = 0
         while start < len(wire):
@@ -81,7 +94,7 @@ class Peer:
             start += size
 
     def stall(self, *, stalled: bool) -> None:
-        """Take nothing more, or all that waits."""
+        """Accept nothing more, or everything that waits."""
         self.is_writable = not stalled
         if self.on_change is not None:
             self.on_change()
@@ -96,14 +109,30 @@ class Log:
     def __init__(self) -> None:
         self.epoch: str | None = None
         self.ids: list[str] = []
+        self.offsets: list[int] = []
+
+    def index(self, offset: int) -> int:
+        """How many messages come up to an offset."""
+        if not self.offsets or offset < self.offsets[0]:
+            return 0
+        assert offset in self.offsets, "nobody was given this offset"
+        return self.offsets.index(offset) + 1
 
 
 class Place:
     """Up to where a client has read a room."""
 
-    def __init__(self, epoch: str, offset: int) -> None:
+    def __init__(self, epoch: str, index: int, offset: int | None) -> None:
         self.epoch = epoch
+        self.index = index
+        """How many messages of the epoch it has read or skipped."""
         self.offset = offset
+        """The offset that stands for it, if the client was told one."""
+
+    @property
+    def since(self) -> JSON | None:
+        """What the client asks to continue from."""
+        return None if self.offset is None else {"epoch": self.epoch, "offset": self.offset}
 
 
 class Model:
@@ -118,26 +147,31 @@ class Model:
     def current(self, room: str) -> Log:
         return self.logs(room)[-1]
 
-    def epoch(self, room: str, epoch: str, offset: int) -> Log:
-        """The log of an epoch that has so many messages. A new name is that of the current one."""
+    def log(self, room: str, epoch: str) -> Log:
+        """The log of an epoch. An unknown epoch can only be the current one, still empty."""
         log = next((one for one in self.logs(room) if one.epoch == epoch), self.current(room))
         assert log.epoch in {None, epoch}, "an epoch began without a reason"
-        assert offset <= len(log.ids)
-        if offset > 0:  # an empty epoch may be forgotten before anybody hears of it
-            log.epoch = epoch
         return log
 
     def is_end_of(self, room: str, place: Place) -> bool:
-        """Whether there is no more to read in a room."""
+        """Whether there is nothing more to read in a room."""
         current = self.current(room)
         if not current.ids:  # nobody may know of the new epoch yet
             return True
-        return current.epoch == place.epoch and len(current.ids) == place.offset
+        return current.epoch == place.epoch and len(current.ids) == place.index
 
-    def publish(self, room: str, name: str) -> None:
+    def publish(self, room: str, name: str, position: Position) -> None:
+        """Note what the broker has taken, and at which position."""
         log = self.current(room)
-        if name not in log.ids[-HISTORY:]:
-            log.ids.append(name)
+        assert log.epoch in {None, position.epoch}, "an epoch began without a reason"
+        log.epoch = position.epoch
+        if name in log.ids[-HISTORY:]:
+            first = len(log.ids) - 1 - log.ids[::-1].index(name)
+            assert position.offset == log.offsets[first], "the same id got another position"
+            return
+        assert not log.offsets or position.offset > log.offsets[-1], "offsets do not grow"
+        log.ids.append(name)
+        log.offsets.append(position.offset)
 
     def forget(self) -> None:
         """From now on, other epochs begin."""
@@ -146,12 +180,12 @@ class Model:
 
 
 class Client:
-    """A user who reads everything, and remembers up to where."""
+    """A client that reads everything, and remembers up to where."""
 
     def __init__(self, manager: ConnectionManager, model: Model, name: str) -> None:
         self._manager = manager
         self._model = model
-        self._user = User(name=name)
+        self._user = User(id=name, name=name)
         self._since: deque[JSON | None] = deque()
         self._serving: asyncio.Task[None] | None = None
         self.places: dict[str, Place] = {}
@@ -168,7 +202,7 @@ class Client:
     async def _serve(self) -> None:
         """As `/ws` does."""
         try:
-            await self.connection.serve(self._received.get, _send_nothing, self._handle)
+            await self.connection.serve(self._received.get, _send_nothing, MESSAGES, self._handle)
         finally:
             await self._manager.disconnect(self.connection)
 
@@ -186,9 +220,7 @@ class Client:
 
     def join(self, room: str, *, recover: bool) -> None:
         place = self.places.get(room) or self.was_in.get(room)
-        since = None
-        if recover and place is not None:
-            since = {"epoch": place.epoch, "offset": place.offset}
+        since = place.since if recover and place is not None else None
         self._since.append(since)
         self.send(type="join", room=room, **({"since": since} if since else {}))
 
@@ -202,7 +234,7 @@ class Client:
         return self._serving is None or self._serving.done()
 
     async def disconnect(self, unread: int) -> None:
-        """Vanish. The last `unread` frames are lost on their way."""
+        """Disconnect. The last `unread` frames are lost."""
         self.read(max(0, len(self.peer.unread) - unread))
         self._received.put_nowait({"type": "websocket.disconnect"})
         if self._serving is not None:
@@ -234,35 +266,40 @@ class Client:
     def _joined(self, frame: JSON) -> None:
         room, epoch, offset = frame["room"], frame["epoch"], frame["offset"]
         since = self._since.popleft()
-        self._model.epoch(room, epoch, offset)
+        log = self._model.log(room, epoch)
+        index = log.index(offset)
         if since is None:
             assert not frame["recovered"]
-            offset -= min(RECENT, offset)
+            if index:
+                index = max(0, index - RECENT)
+                offset = log.offsets[index - 1] if index else None
         elif frame["recovered"]:
             assert since["epoch"] == epoch
             offset = since["offset"]
+            index = log.index(offset)
         else:
-            missed = offset - since["offset"]
-            assert since["epoch"] != epoch or missed > HISTORY, "it was there to recover"
-        self.places[room] = Place(epoch, offset)
+            missed = index - log.index(since["offset"]) if since["epoch"] == epoch else None
+            assert missed is None or missed > HISTORY, "history had everything that was missed"
+        self.places[room] = Place(epoch, index, offset)
 
     def _message(self, frame: JSON) -> None:
         place = self.places[frame["room"]]
-        assert frame["offset"] == place.offset + 1, "lost, doubled or out of order"
-        log = self._model.epoch(frame["room"], place.epoch, frame["offset"])
-        assert frame["id"] == log.ids[frame["offset"] - 1]
-        place.offset += 1
+        log = self._model.log(frame["room"], place.epoch)
+        assert place.index < len(log.ids), "nobody published this"
+        expected = log.ids[place.index], log.offsets[place.index]
+        assert (frame["id"], frame["offset"]) == expected, "lost, duplicated or out of order"
+        place.index += 1
+        place.offset = frame["offset"]
 
     def _resync(self, frame: JSON) -> None:
         room, epoch, offset = frame["room"], frame["epoch"], frame["offset"]
         place = self.places[room]
-        self._model.epoch(room, epoch, offset)
-        missed = offset - place.offset
-        assert epoch != place.epoch or missed > HISTORY, "there was no reason"
-        self.places[room] = Place(epoch, offset)
+        index = self._model.log(room, epoch).index(offset)
+        assert epoch != place.epoch or index - place.index > HISTORY, "there was no reason"
+        self.places[room] = Place(epoch, index, offset)
 
     def has_everything(self) -> bool:
-        """Whether it has read all that its rooms have."""
+        """Whether it has read all messages of its rooms."""
         if not self.is_idle or self._since:
             return False
         return all(self._model.is_end_of(room, place) for room, place in self.places.items())
@@ -270,30 +307,37 @@ class Client:
 
 async def _send_nothing(_: Message) -> None:
     """There is no ASGI server."""
-    raise AssertionError("the peer takes frames as they are")
+    raise AssertionError("the peer takes frames directly")
 
 
 class FaultyBackend(MemoryBackend):
-    """A broker that can be out of reach, and whose subscriptions can be deaf."""
+    """A broker that can refuse everything, and can stop delivering."""
 
     def __init__(self) -> None:
         super().__init__("memory://", HISTORY, 3600)
         self.is_deaf = False
         self.refuses = False
 
-    def submit(self, channel: str, message: str | Record, seen: Position | None = None) -> None:
+    def submit(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> Position | None:
         if self.refuses:
             raise BrokerUnavailable
-        super().submit(channel, message, seen)
+        return super().submit(channel, message, seen)
 
     async def history(
-        self, channel: str, *, last: int, after: int | None, seen: Position | None
+        self,
+        channel: str,
+        *,
+        last: int,
+        after: Sequence[Position] = (),
+        seen: Position | None = None,
     ) -> History:
         await asyncio.sleep(0)
         if self.refuses:
             raise BrokerUnavailable
         history = await super().history(channel, last=last, after=after, seen=seen)
-        await some(turns=10)  # in which more comes, and others want to join
+        await some(turns=10)  # more is published meanwhile, and others want to join
         return history
 
     async def next_published(self) -> Any:
@@ -302,10 +346,41 @@ class FaultyBackend(MemoryBackend):
             if not (self.is_deaf and isinstance(event, Publication)):
                 return event
 
+    def is_empty(self) -> bool:
+        """Whether nothing waits for delivery."""
+        return self._published.empty()
+
     def hear_again(self) -> None:
         self.is_deaf = False
         for channel in self._subscribed:
             self._published.put_nowait(Resubscribed(channel))
+
+
+Positions = dict[tuple[str, str], Position]
+"""The last position that the broker gave, by channel and id."""
+
+
+def record_positions(backend: Backend, positions: Positions) -> None:
+    """Have a backend note the position of every record that it takes."""
+    submit = backend.submit
+
+    def recording(
+        channel: str, message: str | Record, seen: Position | None = None
+    ) -> asyncio.Future[Position | None] | Position | None:
+        answer = submit(channel, message, seen)
+        if isinstance(message, Record):
+            address = channel, message.id
+            if isinstance(answer, asyncio.Future):
+                answer.add_done_callback(lambda taken: note(address, taken))
+            elif answer is not None:
+                positions[address] = answer
+        return answer
+
+    def note(address: tuple[str, str], taken: asyncio.Future[Position | None]) -> None:
+        if taken.exception() is None and (position := taken.result()) is not None:
+            positions[address] = position
+
+    backend.submit = recording  # type: ignore[method-assign]
 
 
 CLIENTS = st.integers(0, 2)
@@ -322,7 +397,9 @@ class MemoryMachine(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.managers: list[ConnectionManager] = []
         self.clients: list[Client] = []
+        self.faulty_backend: FaultyBackend | None = None
         self.published = 0
+        self.positions: Positions = {}
         self.in_outage = False
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr("app.realtime.manager.RECENT", RECENT)
@@ -334,11 +411,12 @@ class MemoryMachine(RuleBasedStateMachine):
         self.runner.run(coroutine)
 
     def create_backends(self) -> list[Backend]:
-        self.backend = FaultyBackend()
-        return [self.backend]
+        self.faulty_backend = FaultyBackend()
+        return [self.faulty_backend]
 
     async def start(self) -> None:
         for backend in self.create_backends():
+            record_positions(backend, self.positions)
             manager = ConnectionManager(backend, SETTINGS)
             await self.stack.enter_async_context(manager.running())
             self.managers.append(manager)
@@ -384,7 +462,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(number=CLIENTS, room=ROOMS, count=st.integers(1, 10), again=st.booleans())
     def publish(self, number: int, room: str, count: int, again: bool) -> None:
-        """Publish some messages, or one of the last once more."""
+        """Publish some messages, or one of the last ones again."""
         self.run(self._publish(self.clients[number], room, count, again))
 
     async def _publish(self, client: Client, room: str, count: int, again: bool) -> None:
@@ -401,14 +479,16 @@ class MemoryMachine(RuleBasedStateMachine):
             names = [f"{self.published + number}" for number in range(count)]
             self.published += count
         for name in names:
-            client.send(type="publish", room=room, id=name, text="hello")
+            client.send(type="publish", room=room, id=name, **HELLO)
         client.send(type="ping")
         await until(lambda: client.is_idle or client.is_gone)
         answered = [f for f in client.peer.unread if f["type"] == "error" and "ref" in f]
         refused = {frame["ref"] for frame in answered}
         for name in names:
-            if name not in refused:
-                self.model.publish(room, name)
+            position = self.positions.pop((channel_of(room), name), None)
+            assert (position is None) == (name in refused), "the answer does not say what happened"
+            if position is not None:
+                self.model.publish(room, name, position)
         client.read()
 
     @rule(number=CLIENTS, stalled=st.booleans())
@@ -421,7 +501,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(number=CLIENTS, unread=st.integers(0, 8))
     def return_(self, number: int, unread: int) -> None:
-        """Vanish, connect again, and join the same rooms."""
+        """Disconnect, connect again, and join the same rooms."""
 
         async def return_() -> None:
             client = self.clients[number]
@@ -435,7 +515,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Read what is on its way: everything, but what an outage holds up."""
+        """Read everything that was sent, unless an outage delays it."""
         if not self.in_outage:
             self.run(self.settled())
 
@@ -455,8 +535,9 @@ class MemoryMachine(RuleBasedStateMachine):
     @rule(refuses=st.booleans())
     def lose_broker(self, refuses: bool) -> None:
         self.in_outage = True
-        self.backend.is_deaf = True
-        self.backend.refuses = refuses
+        assert self.faulty_backend is not None
+        self.faulty_backend.is_deaf = True
+        self.faulty_backend.refuses = refuses
 
     @precondition(lambda self: self.in_outage)
     @rule()
@@ -465,22 +546,40 @@ class MemoryMachine(RuleBasedStateMachine):
 
     async def end_of_outage(self) -> None:
         self.in_outage = False
-        self.backend.refuses = False
-        self.backend.hear_again()
+        assert self.faulty_backend is not None
+        self.faulty_backend.refuses = False
+        self.faulty_backend.hear_again()
+
+    @precondition(lambda self: self.faulty_backend is not None and not self.in_outage)
+    @rule(number=CLIENTS, room=ROOMS, count=st.integers(1, 10))
+    def miss(self, number: int, room: str, count: int) -> None:
+        """The worker misses some messages, which only the next message reveals."""
+
+        async def miss() -> None:
+            backend, client = self.faulty_backend, self.clients[number]
+            assert backend is not None
+            await until(backend.is_empty)
+            backend.is_deaf = True
+            await self._publish(client, room, count, again=False)
+            await until(backend.is_empty)
+            backend.is_deaf = False
+            await self._publish(client, room, 1, again=False)
+
+        self.run(miss())
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, and look often: nothing here is far away."""
+    """Wait for a condition that is checked every millisecond."""
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
 
 
 async def some(turns: int) -> None:
-    """Let the others go on for some turns."""
+    """Let other tasks run for some turns of the event loop."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
-def test_members_see_the_sequence_of_their_room() -> None:
+def test_members_receive_the_messages_of_their_room_in_order_without_loss() -> None:
     run_state_machine_as_test(MemoryMachine, settings=settings.get_profile(PROFILE))

@@ -1,14 +1,14 @@
-"""What a peer sends that is no message: pings, pongs and fragments."""
+"""What a client sends besides messages: pings, pongs and fragments."""
 
 import asyncio
 
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
-from app import prebuilt_frames
+from app.realtime.server import frames
 from app.realtime.server.frames import MAX_CONTROL_FRAMES, MAX_PARTS
-from tests.support.client import until
 from tests.engine.server.test_frames import LARGE, Socket, open_socket
+from tests.support.client import until
 
 FLOODS = {
     "pings": Frame(Opcode.PING, b""),
@@ -20,7 +20,7 @@ FLOODS = {
 @pytest.fixture
 def any_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allows any number of them."""
-    monkeypatch.setattr(prebuilt_frames, "MAX_CONTROL_FRAMES", 1_000_000)
+    monkeypatch.setattr(frames, "MAX_CONTROL_FRAMES", 1_000_000)
 
 
 @pytest.mark.parametrize("kind", FLOODS)
@@ -41,12 +41,12 @@ async def test_a_flood_ends_the_socket_at_once(kind: str) -> None:
         while answers[-1][0] is not Opcode.CLOSE:
             answers.append(await opened.frame())
         assert Close.parse(answers[-1][1]).code == 1008
-        assert len(answers) < 1000, "too much was parsed before it was looked at"
+        assert len(answers) < 1000, "too much was parsed before the limit was checked"
         await until(lambda: opened.is_lost)
         assert handled < 5, "it went on reading"
 
 
-async def test_what_a_decent_peer_sends_is_no_flood() -> None:
+async def test_as_many_control_frames_as_allowed_are_no_flood() -> None:
     async with open_socket() as opened:
         for _ in range(MAX_CONTROL_FRAMES):
             opened.answer(Opcode.PONG, b"")
@@ -54,7 +54,7 @@ async def test_what_a_decent_peer_sends_is_no_flood() -> None:
         await until(lambda: opened.events == ["websocket.receive"])
 
 
-async def test_a_second_later_it_may_send_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_later_it_may_send_as_many_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_socket() as opened:
         for _ in range(2):
             for _ in range(MAX_CONTROL_FRAMES):
@@ -88,7 +88,7 @@ async def test_a_message_in_many_pieces_is_kept_as_few(any_number: None) -> None
         assert b"".join(opened.protocol.frames) == b"a" + b"b" * 1000
 
 
-async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read(
+async def test_pongs_do_not_pile_up_for_a_client_that_does_not_read(
     any_number: None,  # noqa: ARG001
 ) -> None:
     async with open_socket() as opened:
@@ -115,7 +115,7 @@ async def leave_unread(opened: Socket) -> None:
     await until(lambda: opened.protocol.read_paused)
 
 
-async def test_whoever_takes_data_is_alive_though_its_pong_is_not_read() -> None:
+async def test_a_client_that_takes_data_is_alive_though_its_pong_is_not_read() -> None:
     async with open_socket(ws_ping_interval=0.3, ws_ping_timeout=0.3) as opened:
         await leave_unread(opened)
         for _ in range(20):
@@ -127,7 +127,7 @@ async def test_whoever_takes_data_is_alive_though_its_pong_is_not_read() -> None
         opened.reads.set()
 
 
-async def test_whoever_takes_nothing_is_gone_though_its_pong_could_not_be_read() -> None:
+async def test_a_client_that_takes_nothing_is_gone_though_its_pong_could_not_be_read() -> None:
     async with open_socket(ws_ping_interval=0.1, ws_ping_timeout=0.1) as opened:
         await leave_unread(opened)
         opened.protocol.write_frames(LARGE)

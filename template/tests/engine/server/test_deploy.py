@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.engine.test_slow_client import fill_outbox, open_stalling_client
 from tests.support.auth import sign_in
 from tests.support.client import PATIENCE, Client, open_client, until
-from tests.support.server import StartServer
-from tests.support.server import RULED, AppServer
-from tests.engine.test_slow_client import fill_outbox, open_stalling_client
+from tests.support.server import AppServer, StartServer
 
+RULED = ("tests.engine.ruled_app",)
 SOCKETS = 300
 ENDED = {0, -signal.SIGTERM}
 """Exit codes of an orderly end: uvicorn passes the signal on when it is done."""

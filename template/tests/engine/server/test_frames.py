@@ -1,4 +1,4 @@
-"""Fails when the internals of uvicorn move on which `app/prebuilt_frames.py` depends.
+"""Fails when the internals of uvicorn move on which `app/realtime/server/frames.py` depends.
 
 The protocol runs under a server of asyncio's own, and its peers are bare TCP
 connections, so that every byte on the wire is seen.
@@ -19,9 +19,9 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.frames import Close, Frame, Opcode
 
-from app.realtime.server.logs import FalseAlarms
-from app.realtime.server.frames import EXTENSION, PrebuiltFramesProtocol
 from app.realtime.protocol import Error, Frames, Pong, encode
+from app.realtime.server.frames import EXTENSION, PrebuiltFramesProtocol
+from app.realtime.server.logs import FalseAlarms
 from tests.support.client import PATIENCE, until
 
 HANDSHAKE = (

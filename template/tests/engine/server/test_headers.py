@@ -8,8 +8,7 @@ from app.main import create_app
 from app.realtime.server.headers import DATA_POLICY, DOCS_POLICY, HEADERS
 from app.settings import Settings
 from tests.support.auth import SETTINGS
-from tests.support.server import StartServer
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
 
 def make_app(**settings: str) -> FastAPI:

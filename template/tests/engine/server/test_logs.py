@@ -27,7 +27,7 @@ async def converse(server: AppServer, credentials: Credentials) -> None:
     async with open_client(server.ws_url, credentials, f"/ws?ticket={MARKER}") as alice:
         await alice.join("logs")
         await alice.publish("logs", MARKER, id=MARKER)
-        await alice.expect("message", text=MARKER)
+        await alice.expect("message", data={"text": MARKER})
         await alice.send(type=MARKER)
         await alice.expect("error", code="invalid")
         await alice.socket.close(1000, MARKER)

@@ -1,6 +1,6 @@
-"""What is promised holds under a server that takes no prebuilt frames, such as plain uvicorn.
+"""The promises hold under a server that takes no prebuilt frames, such as plain uvicorn.
 
-The tests are those of the other files; here is only the server.
+The tests are those of other files. Only the server is another one.
 """
 
 from collections.abc import AsyncIterator
@@ -8,40 +8,46 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.support.server import PLAIN_UVICORN, AppServer
 from tests.engine.test_realtime import (
-    test_every_member_receives_a_message_and_its_sender_too,
-    test_offsets_follow_joined_without_a_gap,
-    test_rooms_are_apart,
+    test_a_client_that_left_a_room_receives_nothing_more_of_it,
+    test_a_message_stays_in_its_room,
+    test_every_member_receives_a_message_including_its_sender,
+    test_live_messages_follow_joined_without_a_gap,
     test_welcome_comes_first,
-    test_who_left_receives_nothing_more,
 )
 from tests.engine.test_recovery import (
-    test_many_who_return_at_once_each_get_their_own,
-    test_who_joins_anew_gets_the_last_fifty,
-    test_who_returns_gets_what_was_missed_and_then_live_messages,
-    test_whoever_comes_and_goes_under_load_sees_every_message_once,
+    test_a_client_that_joins_for_the_first_time_receives_the_last_fifty_messages,
+    test_a_client_that_reconnects_receives_what_it_missed_and_then_live_messages,
+    test_clients_that_reconnect_together_each_receive_what_they_missed,
+    test_clients_that_reconnect_under_load_receive_every_message_once,
 )
-from tests.engine.test_slow_client import test_slow_client_is_closed_alone_with_1013
+from tests.engine.test_signals import (
+    test_a_signal_reaches_every_other_connection_and_not_its_sender,
+)
+from tests.engine.test_slow_client import (
+    test_a_slow_client_is_closed_alone_with_1013,
+)
+from tests.support.server import PLAIN_UVICORN, AppServer
 
 __all__ = [
-    "test_every_member_receives_a_message_and_its_sender_too",
-    "test_many_who_return_at_once_each_get_their_own",
-    "test_offsets_follow_joined_without_a_gap",
-    "test_rooms_are_apart",
-    "test_slow_client_is_closed_alone_with_1013",
+    "test_a_client_that_joins_for_the_first_time_receives_the_last_fifty_messages",
+    "test_a_client_that_left_a_room_receives_nothing_more_of_it",
+    "test_a_client_that_reconnects_receives_what_it_missed_and_then_live_messages",
+    "test_a_message_stays_in_its_room",
+    "test_a_signal_reaches_every_other_connection_and_not_its_sender",
+    "test_a_slow_client_is_closed_alone_with_1013",
+    "test_clients_that_reconnect_together_each_receive_what_they_missed",
+    "test_clients_that_reconnect_under_load_receive_every_message_once",
+    "test_every_member_receives_a_message_including_its_sender",
+    "test_live_messages_follow_joined_without_a_gap",
     "test_welcome_comes_first",
-    "test_who_joins_anew_gets_the_last_fifty",
-    "test_who_left_receives_nothing_more",
-    "test_who_returns_gets_what_was_missed_and_then_live_messages",
-    "test_whoever_comes_and_goes_under_load_sees_every_message_once",
 ]
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
-    """In place of the server that the tests share."""
-    # Compressed, what a slow client leaves unread would take long to fill the buffers.
+    """A plain uvicorn, in place of the server that the tests share."""
+    # With compression, a slow client would take long to fill the buffers.
     settings = {"PING_INTERVAL": "1", "UVICORN_WS_PER_MESSAGE_DEFLATE": "false"}
     async with AppServer(folder, settings, PLAIN_UVICORN).running() as server:
         yield server

@@ -1,4 +1,4 @@
-"""Fails when the internals of uvicorn move on which `app/bounded_requests.py` depends.
+"""Fails when the internals of uvicorn move on which `app/realtime/server/requests.py` depends.
 
 The protocol runs under a server of asyncio's own, and its peers are bare TCP
 connections.
@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app import bounded_requests
-from app.realtime.server.requests import MAX_HEAD_BYTES, BoundedRequestsProtocol
+from app.realtime.server import requests
 from app.realtime.server.frames import PrebuiltFramesProtocol
+from app.realtime.server.requests import MAX_HEAD_BYTES, BoundedRequestsProtocol
 from tests.support.client import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -113,7 +113,7 @@ async def connect(app: App) -> AsyncIterator[Peer]:
 async def test_a_request_that_does_not_end_is_not_waited_for(
     app: App, monkeypatch: pytest.MonkeyPatch, request_so_far: bytes
 ) -> None:
-    monkeypatch.setattr(bounded_requests, "REQUEST_SECONDS", SHORT)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
     async with connect(app) as peer:
         peer.writer.write(request_so_far)
         assert (await peer.rest()).count(b"hello") == request_so_far.startswith(REQUEST)
@@ -123,7 +123,7 @@ async def test_a_request_that_does_not_end_is_not_waited_for(
 async def test_a_byte_now_and_then_does_not_help(
     app: App, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
-    monkeypatch.setattr(bounded_requests, "REQUEST_SECONDS", SHORT)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
     async with connect(app) as peer:
 
         async def trickle() -> None:
@@ -142,7 +142,7 @@ async def test_a_byte_now_and_then_does_not_help(
 
 
 async def test_a_slow_answer_is_no_slow_request(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_requests, "REQUEST_SECONDS", SHORT)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
     app.seconds = 2 * SHORT
     async with connect(app) as peer:
         for _ in range(2):
@@ -151,7 +151,7 @@ async def test_a_slow_answer_is_no_slow_request(app: App, monkeypatch: pytest.Mo
 
 
 async def test_a_socket_stays_open(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_requests, "REQUEST_SECONDS", SHORT)
+    monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
     async with connect(app) as peer:
         peer.writer.write(HANDSHAKE + b"\r\n")
         assert b" 101 " in await peer.reader.readuntil(b"\r\n\r\n")

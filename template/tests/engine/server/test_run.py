@@ -12,12 +12,12 @@ import httpx
 import pytest
 from fastapi import Request
 
-from app.main import MAX_BODY_BYTES, create_app
+from app.main import create_app
+from app.realtime.application import MAX_BODY_BYTES
 from app.settings import Settings
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.client import PATIENCE, open_client
-from tests.support.server import StartServer
-from tests.support.server import PROJECT, AppServer, free_port, run_module
+from tests.support.server import PROJECT, AppServer, StartServer, free_port, run_module
 
 REFUSING = """
 from contextlib import asynccontextmanager

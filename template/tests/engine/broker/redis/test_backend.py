@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from broadcaster import Event
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
+from app import PROJECT_NAME
 from app.realtime.broker import BrokerUnavailable, Publication, Record, Resubscribed
 from app.realtime.broker.redis.backend import RedisBackend, connection_pool
 from app.realtime.broker.redis.pipeline import MAX_WAITING, Pipeline
@@ -23,8 +25,10 @@ shared_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
 
 
 @asynccontextmanager
-async def connected(url: str, history_size: int = 1000) -> AsyncIterator[RedisBackend]:
-    backend = RedisBackend(url, history_size, history_seconds=3600)
+async def connected(
+    url: str, history_size: int = 1000, history_seconds: float = 3600
+) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(url, history_size, history_seconds)
     await backend.connect()
     try:
         yield backend
@@ -33,9 +37,9 @@ async def connected(url: str, history_size: int = 1000) -> AsyncIterator[RedisBa
 
 
 async def subscribe(backend: RedisBackend, channel: str) -> None:
-    """Subscribe, and wait until what is published is sure to be heard."""
+    """Subscribe, and wait until every publication is sure to be received."""
     await backend.subscribe(channel)
-    await backend.history(channel, last=0, after=None, seen=None)
+    await backend.history(channel, last=0)
 
 
 async def next_event(backend: RedisBackend) -> Event:
@@ -61,9 +65,9 @@ async def test_a_record_of_two_processes_is_delivered_once(broker_url: str, room
         await subscribe(one, room)
         await asyncio.gather(*(b.publish(room, record("once")) for b in (one, other, one, other)))
         await other.publish(room, record("next"))
-        heard = [await next_publication(one) for _ in range(2)]
-        assert [event.message for event in heard] == ["message once", "message next"]
-        assert [event.position.offset for event in heard] == [1, 2]
+        first, second = [await next_publication(one) for _ in range(2)]
+        assert (first.message, second.message) == ("message once", "message next")
+        assert second.previous == first.position.offset
 
 
 @shared_redis
@@ -81,7 +85,7 @@ async def test_processes_that_publish_at_once_share_one_sequence(
         await asyncio.gather(*publishes)
         heard = [[await next_publication(backend) for _ in names] for backend in (one, other)]
         for events in heard:
-            assert [event.position.offset for event in events] == list(range(1, 501))
+            assert all(b.previous == a.position.offset for a, b in pairwise(events))
         orders = [[event.message for event in events] for events in heard]
         assert orders[0] == orders[1]
         assert sorted(orders[0]) == sorted(f"message {name}" for name in names)
@@ -154,11 +158,11 @@ async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) ->
         await backend.publish("room", record("after the restart"))
         after = await next_publication(backend)
         assert after.position.epoch != before[0].position.epoch
-        assert [event.position.offset for event in [*before, after]] == [1, 2, 1]
+        assert after.previous == 0
 
 
 @shared_redis
-async def test_who_has_seen_more_than_redis_knows_begins_an_epoch(
+async def test_a_worker_that_has_seen_more_than_redis_knows_begins_an_epoch(
     broker_url: str, room: str
 ) -> None:
     async with connected(broker_url) as backend:
@@ -166,28 +170,28 @@ async def test_who_has_seen_more_than_redis_knows_begins_an_epoch(
         await backend.publish(room, record("known"))
         known = (await next_publication(backend)).position
         for seen, is_kept in ((known, True), (Position(epoch="other", offset=9), True)):
-            history = await backend.history(room, last=9, after=None, seen=seen)
+            history = await backend.history(room, last=9, seen=seen)
             assert (history.position == known) is is_kept
         seen = Position(epoch=known.epoch, offset=known.offset + 1)
-        history = await backend.history(room, last=9, after=None, seen=seen)
+        history = await backend.history(room, last=9, seen=seen)
         assert history.position.epoch != known.epoch
         assert history.position.offset == 0
         assert not history.publications
 
 
 @shared_redis
-async def test_a_publish_that_knows_of_more_begins_an_epoch_too(broker_url: str, room: str) -> None:
+async def test_a_publish_that_has_seen_more_begins_an_epoch_too(broker_url: str, room: str) -> None:
     async with connected(broker_url) as backend:
         await subscribe(backend, room)
         await backend.publish(room, record("known"))
         known = (await next_publication(backend)).position
         await backend.publish(room, record("next"), known)
-        assert (await next_publication(backend)).position.epoch == known.epoch
+        known = (await next_publication(backend)).position
         seen = Position(epoch=known.epoch, offset=known.offset + 9)
         await backend.publish(room, record("known"), seen)
-        after = (await next_publication(backend)).position
-        assert after.epoch != known.epoch
-        assert after.offset == 1
+        after = await next_publication(backend)
+        assert after.position.epoch != known.epoch
+        assert after.previous == 0
 
 
 @shared_redis
@@ -209,6 +213,73 @@ async def test_what_redis_keeps_of_a_channel_is_bounded_and_expires(
                     assert await redis.xlen(key) == 5
                 case b"hash" if b":ids:" in key:
                     assert await redis.hlen(key) == 5
+
+
+async def keys_of(url: str) -> set[str]:
+    async with Redis.from_url(url) as redis:
+        return {key.decode() async for key in redis.scan_iter()}
+
+
+async def test_reading_a_channel_stores_nothing_but_the_epoch(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
+        await until(lambda: backend.alive)
+        for number in range(20):
+            await subscribe(backend, f"room {number}")
+            await backend.history(f"room {number}", last=50)
+            await backend.page(f"room {number}", before=None, limit=50)
+        assert await keys_of(server.url) == {f"{PROJECT_NAME}:0:{it}" for it in ("canary", "epoch")}
+
+
+@shared_redis
+async def test_a_channel_whose_position_expired_goes_on_above_its_old_offsets(
+    broker_url: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.realtime.broker.redis.backend.POSITION_SECONDS", 1)
+    async with (
+        connected(broker_url, history_seconds=1) as backend,
+        Redis.from_url(broker_url) as redis,
+    ):
+        await subscribe(backend, room)
+        await backend.publish(room, record("old"))
+        old = (await next_publication(backend)).position
+        key = f"{PROJECT_NAME}:0:position:{room}"
+        async with asyncio.timeout(PATIENCE):
+            while await redis.exists(key):
+                await asyncio.sleep(0.05)
+        # A worker that has seen the old position is still there, and a new one is not elsewhere.
+        assert (await backend.history(room, last=9, seen=old)).position == old
+        assert (await backend.history(room, last=9)).position.offset == 0
+        await backend.publish(room, record("new"), old)
+        new = await next_publication(backend)
+        assert new.position.epoch == old.epoch
+        assert new.previous == old.offset < new.position.offset
+
+
+@shared_redis
+async def test_a_position_that_was_lost_and_did_not_expire_begins_an_epoch(
+    broker_url: str, room: str
+) -> None:
+    async with connected(broker_url) as backend, Redis.from_url(broker_url) as redis:
+        await subscribe(backend, room)
+        await backend.publish(room, record("lost"))
+        lost = (await next_publication(backend)).position
+        await redis.delete(*[key async for key in redis.scan_iter(match=f"*:{room}")])
+        assert (await backend.history(room, last=9, seen=lost)).position.epoch != lost.epoch
+
+
+@shared_redis
+async def test_offsets_grow_when_the_clock_is_behind(broker_url: str, room: str) -> None:
+    async with connected(broker_url) as backend, Redis.from_url(broker_url) as redis:
+        await subscribe(backend, room)
+        await backend.publish(room, record("first"))
+        first = (await next_publication(backend)).position
+        ahead = first.offset + 3_600_000_000  # an hour
+        await redis.hset(f"{PROJECT_NAME}:0:position:{room}", "offset", ahead)
+        for name in ("second", "third"):
+            await backend.publish(room, record(name))
+        second, third = [await next_publication(backend) for _ in range(2)]
+        assert second.position.offset == ahead + 1
+        assert third.position.offset == ahead + 2
 
 
 @shared_redis
@@ -242,13 +313,13 @@ async def test_history_waits_for_the_subscription(broker_url: str) -> None:
     await backend.subscribe("room")
     try:
         with pytest.raises(BrokerUnavailable):
-            await backend.history("room", last=0, after=None, seen=None)
+            await backend.history("room", last=0)
     finally:
         await backend.disconnect()
 
 
 class CountingPipeline(Pipeline):
-    """Notes how many commands went in each round trip."""
+    """Records how many commands went in each round trip."""
 
     def __init__(self, url: str) -> None:
         super().__init__(connection_pool(url), [], deadline=PATIENCE)
@@ -276,7 +347,7 @@ async def test_commands_that_come_at_about_the_same_time_share_a_round_trip(
     assert pipeline.sizes == [2, 1]
 
 
-async def test_what_waits_to_be_sent_is_bounded() -> None:
+async def test_the_number_of_waiting_commands_is_bounded() -> None:
     pipeline = Pipeline(connection_pool("redis://localhost"), [], deadline=1)  # not running
     waiting = [pipeline.submit("PING") for _ in range(MAX_WAITING)]
     assert isinstance(pipeline.submit("PING").exception(), ConnectionError)
@@ -302,7 +373,9 @@ async def test_scripts_that_redis_forgot_are_loaded_and_order_is_kept(tmp_path: 
 
 
 @shared_redis
-async def test_what_nobody_waits_for_and_what_is_late_is_not_sent(broker_url: str) -> None:
+async def test_commands_that_nobody_waits_for_or_that_are_late_are_not_sent(
+    broker_url: str,
+) -> None:
     pipeline = CountingPipeline(broker_url)
     late = pipeline.submit("ECHO", "late")
     pipeline._deadline = 0.1
@@ -320,7 +393,7 @@ async def test_what_nobody_waits_for_and_what_is_late_is_not_sent(broker_url: st
 
 
 @shared_redis
-async def test_a_failure_not_foreseen_ends_no_pipeline(
+async def test_an_unexpected_failure_does_not_end_the_pipeline(
     broker_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(CountingPipeline):

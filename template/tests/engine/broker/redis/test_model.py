@@ -12,8 +12,8 @@ from redis import Redis
 
 from app.realtime.broker import Backend
 from app.realtime.broker.redis.backend import RedisBackend
-from tests.support.broker.redis import RedisServer
 from tests.engine.test_model import HISTORY, PROFILE, MemoryMachine
+from tests.support.broker.redis import RedisServer
 
 
 class RedisMachine(MemoryMachine):
