@@ -29,14 +29,16 @@ PLAIN = Framing("/ws/%r")
 
 FRAMED = Framing(
     "/ws/%r",
-    publish='{"type":"message","room":"%r","id":"%s","offset":%s,"sender":"guest-c61f17",'
-    '"text":"%p","sent_at":"2026-11-21T12:00:00.000000Z"}',
+    publish='{"type":"message","room":"%r","offset":%s,"id":"%s","event":"chat.message",'
+    '"data":{"text":"%p"},"sender":{"id":"c61f172a9b3d4e5f","name":"guest-c61f17"},'
+    '"sent_at":"2026-11-21T12:00:00.000000Z"}',
 )
 """For a server that passes on what it is sent: frames as long as those of the generated app."""
 
 PROTOCOL = Framing(
     "/ws",
-    publish='{"type":"publish","room":"%r","id":"%s","text":"%p"}',
+    publish='{"type":"publish","room":"%r","id":"%s","event":"chat.message",'
+    '"data":{"text":"%p"}}',
     hello=('{"type":"join","room":"%r"}',),
     ready='"joined"',
     greets=True,

@@ -41,8 +41,8 @@ def test_an_unexpected_file_is_found(project: Path) -> None:
 
 
 def test_a_missing_file_is_found(project: Path) -> None:
-    (project / "app" / "manager.py").unlink()
-    assert wrong_files(project, DEFAULT) == ["app/manager.py: missing"]
+    (project / "app" / "realtime" / "manager.py").unlink()
+    assert wrong_files(project, DEFAULT) == ["app/realtime/manager.py: missing"]
 
 
 def test_an_empty_folder_is_found(project: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_name_that_was_not_rendered_is_found(project: Path) -> None:
     [
         "Set BROKER_URL=redis://localhost.",
         "The session cookie is signed.",
-        "Send an Authorization: Bearer header.",
+        "Send an access token.",
         "Log in first.",
         "SECRET_KEYS is required.",
         "Open web/index.html.",
@@ -133,8 +133,8 @@ def test_what_the_shipped_tools_refuse_is_found(
 
 
 def test_an_undeclared_import_is_found(project: Path) -> None:
-    append(project / "app" / "main.py", "import anyio\n")
-    assert undeclared_or_unused(project) == ["app imports anyio: no dependency"]
+    append(project / "app" / "main.py", "import click\n")
+    assert undeclared_or_unused(project) == ["app imports click: no dependency"]
 
 
 def test_an_app_that_imports_what_only_development_has_is_found(project: Path) -> None:
@@ -143,15 +143,15 @@ def test_an_app_that_imports_what_only_development_has_is_found(project: Path) -
 
 
 def test_an_undeclared_import_of_tests_is_found(project: Path) -> None:
-    append(project / "tests" / "client.py", "import yaml\n")
+    append(project / "tests" / "support" / "client.py", "import yaml\n")
     assert undeclared_or_unused(project) == ["tests import pyyaml: no dependency, nor in a group"]
 
 
 def test_an_unused_dependency_is_found(project: Path) -> None:
-    replace(project / "pyproject.toml", "dependencies = [\n", 'dependencies = [\n    "anyio",\n')
-    assert undeclared_or_unused(project) == ["anyio: a dependency that app does not import"]
+    replace(project / "pyproject.toml", "dependencies = [\n", 'dependencies = [\n    "click",\n')
+    assert undeclared_or_unused(project) == ["click: a dependency that app does not import"]
 
 
 def test_an_unused_dependency_of_development_is_found(project: Path) -> None:
-    replace(project / "pyproject.toml", "dev = [\n", 'dev = [\n    "anyio",\n')
-    assert undeclared_or_unused(project) == ["anyio: in a group, but tests do not import it"]
+    replace(project / "pyproject.toml", "dev = [\n", 'dev = [\n    "click",\n')
+    assert undeclared_or_unused(project) == ["click: in a group, but tests do not import it"]

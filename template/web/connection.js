@@ -31,7 +31,7 @@ const FORBIDDEN = "The server refuses this page.";
  * `auth.handshake` resolves to the credentials for one socket: its `protocols` and `query`,
  * a `firstFrame` to send when it opens, and `whileOpen`, which is called after the welcome
  * with a function that sends messages, and returns a function to call when the socket is
- * gone. It resolves to null when nobody is logged in. `auth.check` resolves to whether
+ * gone. It resolves to null without a user. `auth.check` resolves to whether
  * somebody is. Both reject when the server can't be asked. If the server refuses this page,
  * the error has the `status` 403 and a sentence that says why. Styles of authentication
  * that can't find that out have a general sentence in `auth.REFUSED`. `auth.goOnAs` answers
@@ -192,7 +192,7 @@ export class Connection {
     return undefined;
   }
 
-  /** Nobody is logged in. The reason is the server's, if it closed the socket. */
+  /** There is no user. The reason is the server's, if it closed the socket. */
   #expire(reason) {
     this.#rejections = 0;
     this.#become("expired");

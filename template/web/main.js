@@ -104,7 +104,7 @@ function remember() {
   sessionStorage.setItem("rooms", JSON.stringify([...rooms].map((room) => room.name)));
 }
 
-/** Connect as soon as somebody is logged in. `ended` says why the last session ended. */
+/** Connect as soon as there is a user. `ended` says why the last session ended. */
 async function start(ended) {
   await auth.enter(ended);
   view.focus();

@@ -31,7 +31,7 @@ export class Rooms {
   #rooms = new Map();
   // Names of rooms to leave.
   #leaving = new Set();
-  // The user's ids: a guest has another one with every connection.
+  // The user's ids: some styles give each connection another one.
   #ids = new Set();
   // Whether the server takes signals, and the rooms where it takes none from this user.
   #takesSignals = true;

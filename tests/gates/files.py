@@ -1,8 +1,14 @@
-"""A rendered project has exactly the files that its options need."""
+"""A rendered project has exactly the files that its options need.
 
+The application's files and the owner's tests are listed here, as an owner will read them. Of
+the other tests, a project has all but those that bear the name of another option.
+"""
+
+import re
+from functools import cache
 from pathlib import Path
 
-from tests.template import Combination
+from tests.template import ROOT, Combination
 
 COMMON = {
     ".copier-answers.yml",
@@ -14,168 +20,105 @@ COMMON = {
     "app/__init__.py",
     "app/__main__.py",
     "app/auth/__init__.py",
-    "app/auth/identity.py",
-    "app/auth/origin.py",
-    "app/bounded_requests.py",
-    "app/broker/__init__.py",
-    "app/broker/base.py",
-    "app/broker/memory.py",
-    "app/connection.py",
-    "app/hand_over.py",
-    "app/handshake.py",
-    "app/limits.py",
-    "app/logs.py",
+    "app/client/__init__.py",
+    "app/events.py",
+    "app/handlers.py",
     "app/main.py",
-    "app/manager.py",
-    "app/metrics.py",
-    "app/prebuilt_frames.py",
     "app/permissions.py",
-    "app/presence.py",
-    "app/protocol.py",
-    "app/room.py",
+    "app/realtime/__init__.py",
+    "app/realtime/api.py",
+    "app/realtime/application.py",
+    "app/realtime/authentication.py",
+    "app/realtime/broker/__init__.py",
+    "app/realtime/broker/base.py",
+    "app/realtime/broker/memory.py",
+    "app/realtime/commands.py",
+    "app/realtime/connection.py",
+    "app/realtime/dependencies.py",
+    "app/realtime/endpoint.py",
+    "app/realtime/events.py",
+    "app/realtime/handlers.py",
+    "app/realtime/history.py",
+    "app/realtime/identity.py",
+    "app/realtime/limits.py",
+    "app/realtime/manager.py",
+    "app/realtime/metrics.py",
+    "app/realtime/operations.py",
+    "app/realtime/origin.py",
+    "app/realtime/presence.py",
+    "app/realtime/protocol.py",
+    "app/realtime/publisher.py",
+    "app/realtime/room.py",
+    "app/realtime/server/__init__.py",
+    "app/realtime/server/frames.py",
+    "app/realtime/server/hand_over.py",
+    "app/realtime/server/handshake.py",
+    "app/realtime/server/headers.py",
+    "app/realtime/server/logs.py",
+    "app/realtime/server/requests.py",
+    "app/realtime/server/run.py",
+    "app/realtime/server/start.py",
+    "app/realtime/server/writer.py",
+    "app/realtime/settings.py",
+    "app/realtime/socket.py",
     "app/routes/__init__.py",
     "app/routes/echo.py",
-    "app/routes/ops.py",
-    "app/routes/realtime.py",
-    "app/security_headers.py",
     "app/settings.py",
-    "app/start.py",
-    "app/writer.py",
+    "docs/recipes.md",
     "pyproject.toml",
     "tests/__init__.py",
-    "tests/auth/__init__.py",
-    "tests/broker/__init__.py",
-    "tests/broker/memory.py",
-    "tests/client.py",
     "tests/conftest.py",
-    "tests/quick_start.py",
-    "tests/ruled_app.py",
-    "tests/server.py",
-    "tests/soak/__init__.py",
-    "tests/soak/conftest.py",
-    "tests/soak/light.py",
-    "tests/soak/listeners.py",
-    "tests/soak/member.py",
-    "tests/soak/observed.py",
-    "tests/soak/server.py",
-    "tests/soak/test_aborts.py",
-    "tests/soak/test_churn.py",
-    "tests/soak/test_expiry.py",
-    "tests/soak/test_load.py",
-    "tests/soak/test_model.py",
-    "tests/soak/test_shutdown.py",
-    "tests/soak/test_slow_client.py",
-    "tests/soak/visitor.py",
-    "tests/test_bounded_requests.py",
-    "tests/test_catch_up.py",
-    "tests/test_control_frames.py",
-    "tests/test_deploy.py",
-    "tests/test_echo.py",
-    "tests/test_fuzz.py",
-    "tests/test_headers.py",
-    "tests/test_history.py",
-    "tests/test_limits.py",
-    "tests/test_logs.py",
-    "tests/test_manager.py",
-    "tests/test_metrics.py",
-    "tests/test_model.py",
-    "tests/test_openapi.py",
-    "tests/test_origin.py",
-    "tests/test_permissions.py",
-    "tests/test_plain_uvicorn.py",
-    "tests/test_prebuilt_frames.py",
-    "tests/test_presence.py",
-    "tests/test_quick_start.py",
-    "tests/test_realtime.py",
-    "tests/test_recovery.py",
-    "tests/test_room.py",
-    "tests/test_server.py",
-    "tests/test_settings.py",
-    "tests/test_slow_client.py",
+    "tests/test_chat.py",
 }
 
 ACCOUNTS = {
-    "app/auth/__main__.py",
-    "app/auth/accounts.py",
-    "app/auth/database.py",
-    "app/auth/live.py",
-    "app/auth/logins.py",
-    "app/auth/throttle.py",
-    "app/routes/accounts.py",
+    "app/auth/accounts/__init__.py",
+    "app/auth/accounts/__main__.py",
+    "app/auth/accounts/database.py",
+    "app/auth/accounts/live.py",
+    "app/auth/accounts/logins.py",
+    "app/auth/accounts/routes.py",
+    "app/auth/accounts/settings.py",
+    "app/auth/accounts/store.py",
+    "app/auth/accounts/throttle.py",
     "migrations/env.py",
     "migrations/script.py.mako",
     "migrations/versions/accounts_0001.py",
-    "tests/auth/accounts.py",
-    "tests/quick_hashes.py",
-    "tests/database.py",
-    "tests/test_account_logs.py",
-    "tests/test_account_outage.py",
-    "tests/test_account_settings.py",
-    "tests/test_accounts.py",
-    "tests/test_add_user.py",
-    "tests/test_database.py",
-    "tests/test_live_logins.py",
-    "tests/test_login_watches.py",
-    "tests/test_throttle.py",
 }
-
-SESSIONS = ACCOUNTS | {
-    "app/auth/sessions.py",
-    "tests/test_session_expiry.py",
-    "tests/test_sessions.py",
-}
-TOKENS = ACCOUNTS | {
-    "app/auth/tokens.py",
-    "tests/auth/tokens.py",
-    "tests/test_live_tokens.py",
-    "tests/test_tokens.py",
-}
-SHARED = {
-    "none": set[str](),
-    "cookie": SESSIONS,
-    "ticket": SESSIONS | {"migrations/versions/tickets_0001.py"},
-    "jwt": TOKENS,
-    "first_message": TOKENS | {"tests/test_strangers.py"},
-}
+SESSIONS = ACCOUNTS | {"app/auth/sessions.py"}
+TOKENS = ACCOUNTS | {"app/auth/tokens.py"}
 AUTH = {
-    style: shared | {f"app/auth/{style}.py", f"tests/auth/{style}.py"}
-    for style, shared in SHARED.items()
+    "none": {"app/auth/none.py"},
+    "cookie": SESSIONS | {"app/auth/cookie.py"},
+    "ticket": SESSIONS | {"app/auth/ticket.py", "migrations/versions/tickets_0001.py"},
+    "jwt": TOKENS | {"app/auth/jwt.py"},
+    "first_message": TOKENS | {"app/auth/first_message.py"},
 }
 
 BROKER = {
     "memory": set[str](),
     "redis": {
-        "app/broker/redis.py",
-        "app/broker/redis_canary.lua",
-        "app/broker/redis_history.lua",
-        "app/broker/redis_pipeline.py",
-        "app/broker/redis_position.lua",
-        "app/broker/redis_publish.lua",
-        "app/broker/redis_subscriptions.py",
+        "app/realtime/broker/redis/__init__.py",
+        "app/realtime/broker/redis/backend.py",
+        "app/realtime/broker/redis/canary.lua",
+        "app/realtime/broker/redis/history.lua",
+        "app/realtime/broker/redis/page.lua",
+        "app/realtime/broker/redis/pipeline.py",
+        "app/realtime/broker/redis/position.lua",
+        "app/realtime/broker/redis/publish.lua",
+        "app/realtime/broker/redis/subscriptions.py",
         "compose.yaml",
-        "tests/broker/redis.py",
-        "tests/pair.py",
-        "tests/soak/test_redis_churn.py",
-        "tests/soak/test_redis_outages.py",
-        "tests/test_redis.py",
-        "tests/test_redis_backend.py",
-        "tests/test_redis_connection.py",
-        "tests/test_redis_model.py",
-        "tests/test_redis_outage.py",
-        "tests/test_redis_settings.py",
     },
 }
 
 CLIENT = {
     "html": {
-        "app/routes/web.py",
-        "tests/browser.py",
-        "tests/test_web.py",
-        "tests/test_web_resume.py",
+        "app/client/html.py",
         "web/auth/index.js",
         "web/backoff.js",
         "web/codes.js",
         "web/connection.js",
+        "web/events.js",
         "web/icon.svg",
         "web/index.html",
         "web/log.js",
@@ -184,20 +127,30 @@ CLIENT = {
         "web/room.js",
         "web/rooms.js",
         "web/style.css",
+        "web/typing.js",
         "web/view.js",
         "web/wake.js",
     },
-    "none": set[str](),
+    "none": {"app/client/none.py"},
 }
 
 ACCOUNTS_IN_HTML = {"web/auth/accounts/form.js", "web/auth/accounts/http.js"}
 STYLE_IN_HTML = {
     "none": set[str](),
-    "cookie": ACCOUNTS_IN_HTML | {"web/auth/session.js"},
-    "ticket": ACCOUNTS_IN_HTML | {"web/auth/session.js"},
+    "cookie": ACCOUNTS_IN_HTML | {"web/auth/sessions.js"},
+    "ticket": ACCOUNTS_IN_HTML | {"web/auth/sessions.js"},
     "jwt": ACCOUNTS_IN_HTML | {"web/auth/tokens.js"},
     "first_message": ACCOUNTS_IN_HTML | {"web/auth/tokens.js"},
 }
+
+PARTS_OF_AUTH = {
+    "none": {"none"},
+    "cookie": {"cookie", "sessions", "accounts"},
+    "ticket": {"ticket", "sessions", "accounts"},
+    "jwt": {"jwt", "tokens", "accounts"},
+    "first_message": {"first_message", "tokens", "accounts"},
+}
+"""The names that the files of a style of authentication bear."""
 
 
 def expected_files(combination: Combination, *, licensed: bool = False) -> set[str]:
@@ -205,11 +158,41 @@ def expected_files(combination: Combination, *, licensed: bool = False) -> set[s
     files |= CLIENT[combination.client]
     if combination.client == "html":
         files |= {f"web/auth/{combination.auth}.js"} | STYLE_IN_HTML[combination.auth]
-    if combination.auth != "none":
-        files |= {f"tests/test_auth_{combination.auth}.py"}
-        if combination.broker == "redis":
-            files |= {"tests/test_redis_logins.py"}
+    files |= {name for name in engine_tests() if belongs_to(combination, name)}
     return files | {"LICENSE"} if licensed else files
+
+
+@cache
+def engine_tests() -> frozenset[str]:
+    """What the template has below `tests/engine` and `tests/support`."""
+    template = ROOT / "template"
+    folders = (template / "tests" / name for name in ("engine", "support"))
+    return frozenset(
+        path.relative_to(template).as_posix().removesuffix(".jinja")
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and "cache" not in path.as_posix() and path.suffix != ".pyc"
+    )
+
+
+def belongs_to(combination: Combination, name: str) -> bool:
+    """Whether a test is for this combination, by the options in its path."""
+    chosen = {
+        "auth": PARTS_OF_AUTH[combination.auth] | {"__init__"},
+        "broker": {"memory", combination.broker, "__init__", "contract", "test_memory"},
+        "client": {combination.client, "__init__"},
+    }
+    for question, names in chosen.items():
+        found = re.search(rf"/{question}/([^/.]+)", name)
+        if found and found[1] not in names:
+            return False
+    if combination.broker == "memory":
+        is_of_brokers = re.fullmatch(r"tests/engine/(soak|auth/accounts)/broker/.*", name)
+        if is_of_brokers or name == "tests/support/pair.py":
+            return False
+    if combination.auth == "none" and name.startswith("tests/engine/auth/"):
+        return False
+    return not (combination.client == "none" and name.startswith("tests/engine/client/"))
 
 
 def files_in(project: Path) -> set[str]:

@@ -18,7 +18,7 @@ WORKFLOW_EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
 
 WORDS = {
     "cookie": r"cookie|itsdangerous",
-    "jwt": r"jwt|bearer|access.token|refresh.token",
+    "jwt": r"jwt|bearer\.|access.token|refresh.token",
     "first_message": r"first_message|auth message",
     "ticket": r"tickets?\b",
     "none": r"\bguests?\b|anonymous",
@@ -37,15 +37,22 @@ PHRASES = {
     "ath, query, header and cookie": "an endpoint reads them whatever the style of auth",
     "fonts.gstatic.com": "where Swagger UI has its fonts from",
     "lang_altertable.html": "a page of SQLite's documentation",
-    "No accounts: everybody is a guest": "what the style of auth is",
+    "No accounts: every connection is a guest": "what the style of auth is",
 }
 """What may be said in every project, and why."""
 
 FREE_FILES = {
+    # The engine serves every style, and says what a login is to a socket.
+    "app/realtime/authentication.py": {"accounts"},
+    "app/realtime/endpoint.py": {"accounts"},
+    "app/realtime/socket.py": {"accounts"},
     "app/routes/echo.py": {"cookie"},  # shows how an endpoint reads one
-    "tests/test_echo.py": {"cookie"},
-    "tests/test_account_logs.py": {"cookie", "ticket"},  # wherever a secret may come in
-    "tests/test_logs.py": {"ticket"},
+    "docs/recipes.md": {"accounts"},  # shows tables in a database
+    "tests/engine/client/html/browser.py": {"accounts"},  # fills in a form, if there is one
+    "tests/engine/test_recipes.py": {"accounts"},
+    "tests/engine/test_echo.py": {"cookie"},
+    "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be
+    "tests/engine/server/test_logs.py": {"ticket"},
 }
 """Files that may speak of an option that was not chosen."""
 

@@ -12,54 +12,64 @@ from tests.postgres_server import postgres_folders
 from tests.redis_server import redis_folder
 from tests.template import DEFAULT, Combination
 
+SHORT = ["-m", "not soak and not browser"]
+"""The owner's tests and the engine's."""
+
 # What these prove does not depend on who logs in, and with accounts it takes twice as long:
 # each server hashes the passwords of its users.
 OF_THE_BROKER_ALONE = [
-    "tests/test_bounded_requests.py",
-    "tests/test_catch_up.py",
-    "tests/test_control_frames.py",
-    "tests/test_deploy.py",
-    "tests/test_fuzz.py",
-    "tests/test_headers.py",
-    "tests/test_history.py",
-    "tests/test_limits.py",
-    "tests/test_manager.py",
-    "tests/test_metrics.py",
-    "tests/test_model.py",
-    "tests/test_permissions.py",
-    "tests/test_plain_uvicorn.py",
-    "tests/test_prebuilt_frames.py",
-    "tests/test_presence.py",
-    "tests/test_quick_start.py",
-    "tests/test_recovery.py",
-    "tests/test_redis.py",
-    "tests/test_redis_backend.py",
-    "tests/test_redis_connection.py",
-    "tests/test_redis_model.py",
-    "tests/test_redis_outage.py",
-    "tests/test_redis_settings.py",
-    "tests/test_room.py",
-    "tests/test_slow_client.py",
+    "tests/engine/broker",
+    "tests/engine/server/test_control_frames.py",
+    "tests/engine/server/test_deploy.py",
+    "tests/engine/server/test_frames.py",
+    "tests/engine/server/test_headers.py",
+    "tests/engine/server/test_plain_uvicorn.py",
+    "tests/engine/server/test_quick_start.py",
+    "tests/engine/server/test_requests.py",
+    "tests/engine/test_catch_up.py",
+    "tests/engine/test_commands.py",
+    "tests/engine/test_events.py",
+    "tests/engine/test_fuzz.py",
+    "tests/engine/test_handlers.py",
+    "tests/engine/test_history_pages.py",
+    "tests/engine/test_limits.py",
+    "tests/engine/test_manager.py",
+    "tests/engine/test_metrics.py",
+    "tests/engine/test_model.py",
+    "tests/engine/test_permissions.py",
+    "tests/engine/test_presence.py",
+    "tests/engine/test_recovery.py",
+    "tests/engine/test_room.py",
+    "tests/engine/test_signals.py",
+    "tests/engine/test_slow_client.py",
 ]
 
 # What every style with accounts has in common with cookie, which runs it.
 OF_THE_ACCOUNTS_ALONE = [
-    "tests/test_account_settings.py",
-    "tests/test_accounts.py",
-    "tests/test_add_user.py",
-    "tests/test_database.py",
-    "tests/test_login_watches.py",
-    "tests/test_openapi.py",
-    "tests/test_throttle.py",
+    "tests/engine/auth/accounts/test_accounts.py",
+    "tests/engine/auth/accounts/test_add_user.py",
+    "tests/engine/auth/accounts/test_database.py",
+    "tests/engine/auth/accounts/test_login_watches.py",
+    "tests/engine/auth/accounts/test_settings.py",
+    "tests/engine/auth/accounts/test_throttle.py",
+    "tests/engine/test_openapi.py",
+    "tests/engine/test_own_application.py",
+    "tests/engine/test_publisher.py",
+    "tests/engine/test_recipes.py",
 ]
 
-OF_THE_DRIVERS = "tests/test_database.py::test_a_new_database_has_the_tables_of_the_code"
+OF_THE_DRIVERS = (
+    "tests/engine/auth/accounts/test_database.py"
+    "::test_a_new_database_has_the_tables_of_the_code"
+)
 """Opens a database of each kind."""
 
 # What shows that the parts of a project fit together.
 OF_THE_WHOLE = [
-    "tests/test_realtime.py",
-    "tests/test_server.py",
+    "tests/test_chat.py",
+    "tests/engine/test_boundary.py",
+    "tests/engine/test_realtime.py",
+    "tests/engine/server/test_run.py",
 ]
 
 
@@ -78,16 +88,16 @@ def suite_of(combination: Combination) -> list[str]:
     `tests/test_matrix.py` compares the rest with its sibling, which runs it.
     """
     if combination != sibling_of(combination):
-        own = ["tests/test_web.py"] if combination.client != "none" else []
+        own = ["tests/engine/client"] if combination.client != "none" else []
         if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
             own.append(OF_THE_DRIVERS)
-        return [*OF_THE_WHOLE, *own]
+        return [*SHORT, *OF_THE_WHOLE, *own]
     if combination.auth == "none":
-        return []
+        return SHORT
     proven_elsewhere = list(OF_THE_BROKER_ALONE)
     if combination.auth != "cookie":
         proven_elsewhere += OF_THE_ACCOUNTS_ALONE
-    return [f"--ignore={name}" for name in proven_elsewhere]
+    return [*SHORT, *(f"--ignore={name}" for name in proven_elsewhere)]
 
 
 def failing_tests(

@@ -1,5 +1,6 @@
 """`/api`: what the application's other services can ask for, in any language."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
@@ -9,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import to_json
 
 from app.realtime.broker import IdTaken
 from app.realtime.dependencies import Presence, Publisher
@@ -37,7 +37,7 @@ async def check_key(connection: HTTPConnection, key: BearerKey) -> None:
     if not is_known:
         raise HTTPException(
             status.HTTP_401_UNAUTHORIZED,
-            "Send one of API_KEYS in Authorization: Bearer.",
+            "Send Authorization: Bearer with one of API_KEYS.",
             {"WWW-Authenticate": "Bearer"},
         )
 
@@ -113,7 +113,7 @@ async def publish(
     """Publish an event to a room or to a user. The broker has it when the answer comes."""
     events: Events = connection.app.state.events
     try:
-        event = events.read(publication.event, to_json(publication.data))
+        event = events.read(publication.event, json.dumps(publication.data))
     except UnknownEvent as error:
         raise invalid(["event"], str(error)) from None
     except ValidationError as error:

@@ -4,10 +4,12 @@ A frame is UTF-8 JSON text and holds one message. Unknown fields are ignored, so
 clients and servers can be upgraded in any order.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import reduce
+from json.encoder import encode_basestring as json_string
 from operator import or_
 from struct import pack
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -22,8 +24,6 @@ from pydantic import (
     ValidationError,
     create_model,
 )
-from pydantic_core import ErrorDetails, from_json
-from pydantic_core import to_json as any_to_json
 
 from app.realtime.events import Event, EventModel, Events, Signal
 from app.realtime.identity import OWN_ROOM, User
@@ -223,7 +223,7 @@ class ClientMessages:
         room, ref = names_in(fields)
         raise InvalidMessage(code, detail, room, ref)
 
-    def _invalid(self, fields: dict[str, Any], problem: ErrorDetails) -> Refusal:
+    def _invalid(self, fields: dict[str, Any], problem: Mapping[str, Any]) -> Refusal:
         """What pydantic found, with the name of the field."""
         path = [str(part) for part in problem["loc"][1:]]
         if path and path[0] in self._accepted.get(str(fields.get("type")), ()):
@@ -267,8 +267,8 @@ def what_it_names(frame: str) -> tuple[str | None, str | None]:
 def fields_of(frame: str) -> dict[str, Any]:
     """The fields of a JSON object; empty for anything else."""
     try:
-        fields = from_json(frame)
-    except ValueError:
+        fields = json.loads(frame)
+    except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
 
@@ -379,28 +379,20 @@ def publication_body(
     sent_at: datetime,
 ) -> str:
     """What is published to the broker for an event."""
-    return (
-        f'{{"id":{json_string(id)},"event":{json_string(event.__event__)},'
-        f'"data":{event.to_json()},{sender_field(sender)}"sent_at":"{utc(sent_at)}"}}'
-    )
+    head = '{"id":' + json_string(id) + ',"event":' + json_string(event.__event__)
+    return f'{head},"data":{event.to_json()},{sender_field(sender)}"sent_at":"{utc(sent_at)}"}}'
 
 
 def signal_body(signal: Signal, sender: User | None) -> str:
     """What is published to the broker for a signal."""
-    return (
-        f'{{{sender_field(sender)}"event":{json_string(signal.__event__)},'
-        f'"data":{signal.to_json()}}}'
-    )
+    head = "{" + sender_field(sender) + '"event":' + json_string(signal.__event__)
+    return f'{head},"data":{signal.to_json()}}}'
 
 
 def sender_field(sender: User | None) -> str:
     if sender is None:
         return ""
-    return f'"sender":{{"id":{json_string(sender.id)},"name":{json_string(sender.name)}}},'
-
-
-def json_string(text: str) -> str:
-    return any_to_json(text).decode()
+    return '"sender":{"id":' + f'{json_string(sender.id)},"name":{json_string(sender.name)}}},'
 
 
 def utc(moment: datetime) -> str:
@@ -462,25 +454,30 @@ def read_body(model: type[Body], body: str) -> Body:
         raise MalformedBody
     try:
         if "NaN" in body or "Infinity" in body:  # pydantic takes them as JSON, browsers don't
-            from_json(body, allow_inf_nan=False)
+            json.loads(body, parse_constant=refuse_constant)
         return model.model_validate_json(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MalformedBody from None
+
+
+def refuse_constant(name: str) -> None:
+    """Raises MalformedBody for a number that JSON does not have."""
+    raise MalformedBody(name)
 
 
 def message_json(room: str, offset: int, body: str) -> bytes:
     """The message that members get for a publication."""
-    return f'{{"type":"message","room":"{room}","offset":{offset},{body[1:]}'.encode()
+    return ('{"type":"message","room":"' + f'{room}","offset":{offset},{body[1:]}').encode()
 
 
 def signal_json(room: str, body: str) -> bytes:
     """The message that members get for a signal."""
-    return f'{{"type":"signal","room":"{room}",{body[1:]}'.encode()
+    return ('{"type":"signal","room":"' + f'{room}",{body[1:]}').encode()
 
 
 def history_json(room: str, epoch: str, messages: Sequence[bytes], *, complete: bool) -> bytes:
     """The answer to `history`, from messages that are encoded already."""
-    head = f'{{"type":"history","room":"{room}","epoch":{json_string(epoch)},"messages":['
+    head = '{"type":"history","room":"' + f'{room}","epoch":{json_string(epoch)},"messages":['
     tail = f'],"complete":{"true" if complete else "false"}}}'
     return head.encode() + b",".join(messages) + tail.encode()
 

@@ -17,7 +17,7 @@ from app.realtime.metrics import PUBLICATIONS, PUBLICATIONS_REFUSED
 from app.realtime.protocol import ROOM_PATTERN, Position, publication_body, signal_body
 from app.realtime.settings import RealtimeSettings
 
-ROOM = re.compile(rf"{ROOM_PATTERN}|@(?!me$).{{1,64}}")
+ROOM = re.compile(ROOM_PATTERN + r"|@(?!me$)[!-~]{1,64}")
 
 
 class LocalBroker(RuntimeError):
@@ -54,15 +54,15 @@ class Publisher:
     ) -> Position:
         """Publish an event to a room. Returns its position once the broker has it.
 
-        With an `id` of your own (1 to 64 characters), publishing can be repeated safely: as
-        long as the room remembers the id, the event is delivered once, and the position is
-        that of the first. Other content under the same id raises `IdTaken`.
+        With an `id` of your own (1 to 64 printable characters), publishing can be repeated
+        safely: as long as the room remembers the id, the event is delivered once, and the
+        position is that of the first. Other content under the same id raises `IdTaken`.
 
         Without `sender`, clients see that the event comes from the application.
         """
         check_room(room)
-        if id is not None and not 1 <= len(id) <= 64:
-            raise ValueError("an id has 1 to 64 characters")
+        if id is not None and not (1 <= len(id) <= 64 and id.isprintable()):
+            raise ValueError("an id has 1 to 64 printable characters")
         try:
             answer = self.submit(room, event, id or secrets.token_hex(8), sender)
             position = await answer if isinstance(answer, asyncio.Future) else answer

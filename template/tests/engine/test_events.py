@@ -71,7 +71,7 @@ def test_an_event_is_read_by_its_name() -> None:
 def test_numbers_that_json_does_not_have_are_refused() -> None:
     for number in ("NaN", "Infinity", "-Infinity", "1e999"):
         with pytest.raises(ValidationError):
-            EVENTS.read("moved", f'{{"x":{number}}}')
+            EVENTS.read("moved", '{"x":' + number + "}")
 
 
 # --- What clients send ------------------------------------------------------------

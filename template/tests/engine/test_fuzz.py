@@ -80,7 +80,7 @@ CORNERS = [
     '{"type":"join","room":"@me","since":{"epoch":"a","offset":0}}',
     '{"type":"join","room":"@nobody"}',
     *(
-        f'{{"type":"publish","room":{room},"id":{id},"event":{event},"data":{data}}}'
+        '{"type":"publish",' + f'"room":{room},"id":{id},"event":{event},"data":{data}}}'
         for room, id, event, data in [  # noqa: A001
             ('"lobby"', '"\\ud800"', '"chat.message"', '{"text":"x"}'),
             ('"lobby"', '"1"', '"chat.message"', '{"text":"\\udc00"}'),
@@ -209,7 +209,7 @@ async def echo_or_error(socket: ClientConnection) -> None:
 
 @examples
 @given(first=frames)
-async def test_no_first_message_makes_the_server_fail(
+async def test_no_opening_frame_makes_the_server_fail(
     server: AppServer, credentials: Credentials, first: str | bytes
 ) -> None:
     query = await credentials.query()

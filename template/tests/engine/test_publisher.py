@@ -199,8 +199,8 @@ async def test_a_bad_room_is_refused(room: str) -> None:
         await publisher.signal(room, ChatTyping())
 
 
-@pytest.mark.parametrize("id", ["", "i" * 65])
+@pytest.mark.parametrize("id", ["", "i" * 65, "line\n", "\ud800"], ids=ascii)
 async def test_a_bad_id_is_refused(id: str) -> None:  # noqa: A002
     publisher = Publisher(MemoryBackend("memory://", 10, 10))
-    with pytest.raises(ValueError, match="an id has 1 to 64 characters"):
+    with pytest.raises(ValueError, match="an id has 1 to 64 printable characters"):
         await publisher.publish("lobby", HELLO, id=id)

@@ -20,8 +20,10 @@ _libraries = [
     "uvicorn.protocols.websockets.websockets_sansio_impl",
 ]
 
-# Windows can't fork.
-_servers = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+if sys.platform == "win32":  # which can't fork
+    _servers = multiprocessing.get_context("spawn")
+else:
+    _servers = multiprocessing.get_context("forkserver")
 
 
 def preload(*modules: str) -> None:

@@ -5,7 +5,7 @@ export const REFUSED =
   "The server does not accept the connection: it is starting or full, you have too many " +
   "open, or its ALLOWED_ORIGINS do not name this address.";
 
-/** Guests do not log in. */
+/** Guests need no credential. */
 export async function enter() {}
 
 /** The server makes a new guest for every connection. The person is the same. */

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from uvicorn.loops.auto import auto_loop_factory
 
-from tests.support.auth import sign_in
 from tests.engine.soak.light import LightClient, open_light
+from tests.support.auth import sign_in
 
 TEXT_FIELD = b'"text":"'
 DIGITS = 20

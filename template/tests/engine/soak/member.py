@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import SystemRandom
 
-from tests.support.client import PATIENCE
 from tests.engine.soak.light import LightClient
+from tests.support.client import PATIENCE
 
 CHANCE = SystemRandom()
 

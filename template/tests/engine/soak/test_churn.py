@@ -6,11 +6,11 @@ from itertools import repeat
 
 import pytest
 
-from tests.support.auth import sign_in
 from tests.engine.soak.conftest import Measured, StartSoakServer
 from tests.engine.soak.light import open_light
 from tests.engine.soak.server import SoakServer
 from tests.engine.soak.visitor import Visitor
+from tests.support.auth import sign_in
 
 pytestmark = pytest.mark.soak
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.engine.soak.conftest import Measured, StartSoakServer
 from tests.support.auth import sign_in
 from tests.support.client import Client, open_client
-from tests.engine.soak.conftest import Measured, StartSoakServer
 
 pytestmark = pytest.mark.soak
 

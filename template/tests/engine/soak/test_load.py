@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.support.auth import sign_in
 from tests.engine.soak.conftest import Measured, StartSoakServer
 from tests.engine.soak.light import open_light
 from tests.engine.soak.member import Member, publishing, settle, verify_room
+from tests.support.auth import sign_in
 
 pytestmark = pytest.mark.soak
 

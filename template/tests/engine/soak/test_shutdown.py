@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
+from tests.engine.soak.conftest import Measured, StartSoakServer
+from tests.engine.soak.light import LightClient, open_light
 from tests.support.auth import sign_in
 from tests.support.client import Credentials
 from tests.support.server import AppServer
-from tests.engine.soak.conftest import Measured, StartSoakServer
-from tests.engine.soak.light import LightClient, open_light
 
 pytestmark = pytest.mark.soak
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.auth import sign_in
-from tests.support.client import Credentials
-from tests.support.server import PROJECT
 from tests.engine.soak.conftest import Measured, StartSoakServer
 from tests.engine.soak.light import LightClient, open_light
 from tests.engine.soak.server import SoakServer, cores
+from tests.support.auth import sign_in
+from tests.support.client import Credentials
+from tests.support.server import PROJECT
 
 pytestmark = pytest.mark.soak
 

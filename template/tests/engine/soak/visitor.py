@@ -7,8 +7,8 @@ from collections.abc import Collection
 from random import SystemRandom
 from typing import Any
 
-from tests.support.client import PATIENCE
 from tests.engine.soak.light import LightClient
+from tests.support.client import PATIENCE
 
 CHANCE = SystemRandom()
 

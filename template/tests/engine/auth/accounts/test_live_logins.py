@@ -110,7 +110,7 @@ async def test_logging_out_while_clients_connect_and_disconnect_leaves_no_socket
     codes = []
 
     async def connect(number: int) -> None:
-        # After the logout, a handshake is refused, and so is a request for a ticket.
+        # After the logout, a handshake is refused, and so is what comes before it.
         with suppress(WebSocketException, AssertionError):
             async with open_client(server.ws_url, credentials, PATHS[number % 2]) as client:
                 if number % 3 == 0:

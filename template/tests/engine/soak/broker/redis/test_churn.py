@@ -6,10 +6,10 @@ import pytest
 from redis.asyncio import Redis
 
 from app import PROJECT_NAME
-from tests.support.auth import sign_in
-from tests.support.client import open_client
 from tests.engine.soak.conftest import Measured, StartSoakServer
 from tests.engine.soak.test_churn import VISITS, come_and_leave, expect_rooms
+from tests.support.auth import sign_in
+from tests.support.client import open_client
 
 pytestmark = [
     pytest.mark.soak,

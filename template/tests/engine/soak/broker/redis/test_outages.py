@@ -10,13 +10,13 @@ import pytest
 from redis.asyncio import Redis
 
 from app import PROJECT_NAME
-from tests.support.auth import sign_in
-from tests.support.broker.redis import RedisServer
-from tests.support.client import PATIENCE, open_client
 from tests.engine.soak.conftest import Measured, StartSoakServer
 from tests.engine.soak.light import open_light
 from tests.engine.soak.member import CHANCE, Member, publishing, settle, verify_room
 from tests.engine.soak.server import SoakServer
+from tests.support.auth import sign_in
+from tests.support.broker.redis import RedisServer
+from tests.support.client import PATIENCE, open_client
 
 pytestmark = pytest.mark.soak
 
