@@ -37,8 +37,7 @@ FRAMED = Framing(
 
 PROTOCOL = Framing(
     "/ws",
-    publish='{"type":"publish","room":"%r","id":"%s","event":"chat.message",'
-    '"data":{"text":"%p"}}',
+    publish='{"type":"publish","room":"%r","id":"%s","event":"chat.message","data":{"text":"%p"}}',
     hello=('{"type":"join","room":"%r"}',),
     ready='"joined"',
     greets=True,

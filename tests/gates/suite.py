@@ -59,8 +59,7 @@ OF_THE_ACCOUNTS_ALONE = [
 ]
 
 OF_THE_DRIVERS = (
-    "tests/engine/auth/accounts/test_database.py"
-    "::test_a_new_database_has_the_tables_of_the_code"
+    "tests/engine/auth/accounts/test_database.py::test_a_new_database_has_the_tables_of_the_code"
 )
 """Opens a database of each kind."""
 
