@@ -118,8 +118,9 @@ async def test_a_slow_handler_holds_up_its_own_connection_only(
 
 async def test_a_handler_may_take_longer_than_the_keepalive(alice: Client) -> None:
     await alice.send(type="call", id="slow", event="slow", data={"seconds": 4})
+    await alice.send(type="ping")  # from here on, the server reads nothing until the end
     await alice.expect("result", id="slow")
-    await alice.on_the_way()
+    await alice.expect("pong")
 
 
 # --- Before a publication ---------------------------------------------------------

@@ -499,19 +499,22 @@ class MemoryMachine(RuleBasedStateMachine):
 
         self.run(stall())
 
-    @rule(number=CLIENTS, unread=st.integers(0, 8))
-    def return_(self, number: int, unread: int) -> None:
-        """Disconnect, connect again, and join the same rooms."""
+    @rule(number=CLIENTS, unread=st.integers(0, 8), other=CLIENTS, count=st.integers(0, 4))
+    def reconnect(self, number: int, unread: int, other: int, count: int) -> None:
+        """Disconnect, connect again, and join the same rooms, while another client publishes."""
 
-        async def return_() -> None:
+        async def reconnect() -> None:
             client = self.clients[number]
             rooms = list(client.places)
             await client.disconnect(unread)
             client.connect()
             for room in rooms:
                 client.join(room, recover=True)
+            if rooms and other != number:
+                await some(2 * count)
+                await self._publish(self.clients[other], rooms[0], count, again=False)
 
-        self.run(return_())
+        self.run(reconnect())
 
     @rule()
     def settle(self) -> None:
