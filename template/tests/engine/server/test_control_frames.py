@@ -19,12 +19,12 @@ FLOODS = {
 
 @pytest.fixture
 def any_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allows any number of them."""
+    """Allows any number of control frames and fragments."""
     monkeypatch.setattr(frames, "MAX_CONTROL_FRAMES", 1_000_000)
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-async def test_a_flood_ends_the_socket_at_once(kind: str) -> None:
+async def test_a_flood_of_control_frames_closes_the_socket_at_once(kind: str) -> None:
     async with open_socket() as opened:
         opened.peer.write(Frame(Opcode.TEXT, b"begun", fin=False).serialize(mask=True))
         handled = 0
@@ -43,10 +43,10 @@ async def test_a_flood_ends_the_socket_at_once(kind: str) -> None:
         assert Close.parse(answers[-1][1]).code == 1008
         assert len(answers) < 1000, "too much was parsed before the limit was checked"
         await until(lambda: opened.is_lost)
-        assert handled < 5, "it went on reading"
+        assert handled < 5, "the server went on reading"
 
 
-async def test_as_many_control_frames_as_allowed_are_no_flood() -> None:
+async def test_a_client_may_send_as_many_control_frames_as_allowed() -> None:
     async with open_socket() as opened:
         for _ in range(MAX_CONTROL_FRAMES):
             opened.answer(Opcode.PONG, b"")
@@ -54,7 +54,9 @@ async def test_as_many_control_frames_as_allowed_are_no_flood() -> None:
         await until(lambda: opened.events == ["websocket.receive"])
 
 
-async def test_a_second_later_it_may_send_as_many_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_later_a_client_may_send_as_many_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with open_socket() as opened:
         for _ in range(2):
             for _ in range(MAX_CONTROL_FRAMES):
@@ -107,7 +109,7 @@ async def test_pongs_do_not_pile_up_for_a_client_that_does_not_read(
 
 
 async def leave_unread(opened: Socket) -> None:
-    """Send a message behind one that the application is busy with."""
+    """Send a message while the application is busy with another one, so that reading is paused."""
     opened.reads.clear()
     for _ in range(2):
         opened.answer(Opcode.TEXT, b"hello")
@@ -115,7 +117,7 @@ async def leave_unread(opened: Socket) -> None:
     await until(lambda: opened.protocol.read_paused)
 
 
-async def test_a_client_that_takes_data_is_alive_though_its_pong_is_not_read() -> None:
+async def test_a_client_that_takes_data_is_kept_though_its_pong_cannot_be_read() -> None:
     async with open_socket(ws_ping_interval=0.3, ws_ping_timeout=0.3) as opened:
         await leave_unread(opened)
         for _ in range(20):
@@ -127,7 +129,7 @@ async def test_a_client_that_takes_data_is_alive_though_its_pong_is_not_read() -
         opened.reads.set()
 
 
-async def test_a_client_that_takes_nothing_is_gone_though_its_pong_could_not_be_read() -> None:
+async def test_a_client_that_takes_no_data_is_dropped_when_its_pong_cannot_be_read() -> None:
     async with open_socket(ws_ping_interval=0.1, ws_ping_timeout=0.1) as opened:
         await leave_unread(opened)
         opened.protocol.write_frames(LARGE)

@@ -1,4 +1,4 @@
-"""SIGTERM, as every deploy sends it: clients are told, and the process ends in time."""
+"""Every deploy sends SIGTERM: the server tells its clients, and ends in time."""
 
 import asyncio
 import signal
@@ -14,24 +14,24 @@ from tests.support.server import AppServer, StartServer
 RULED = ("tests.engine.ruled_app",)
 SOCKETS = 300
 ENDED = {0, -signal.SIGTERM}
-"""Exit codes of an orderly end: uvicorn passes the signal on when it is done."""
+"""Exit codes of an orderly end: uvicorn raises the signal again when it is done."""
 
 
 async def close_code(client: Client) -> int | None:
-    """The code with which the server closed."""
+    """The code with which the server closed the socket."""
     async with asyncio.timeout(PATIENCE):
         await client.socket.wait_closed()
     return client.socket.close_code
 
 
 def complaints(server: AppServer) -> list[str]:
-    """The lines of the log that tell of something wrong."""
+    """The lines of the log that report a failure."""
     signs = ("Traceback", " ERROR ", " CRITICAL ", "destroyed", "never awaited", "never retrieved")
     lines = server.read_log().splitlines()
     return [line for line in lines if any(sign in line for sign in signs)]
 
 
-async def test_idle_sockets_are_told_of_a_restart(
+async def test_idle_sockets_are_closed_with_1012(
     start_server: StartServer, broker_url: str, room: str
 ) -> None:
     server = await start_server(
@@ -51,7 +51,7 @@ async def test_idle_sockets_are_told_of_a_restart(
     assert not complaints(server)
 
 
-async def test_a_stalled_peer_does_not_hold_up_the_end(
+async def test_a_client_that_stopped_reading_does_not_delay_the_shutdown(
     start_server: StartServer, room: str
 ) -> None:
     server = await start_server(PING_TIMEOUT=1, OUTBOX_MESSAGES=0, OUTBOX_BYTES=0)
@@ -68,7 +68,7 @@ async def test_a_stalled_peer_does_not_hold_up_the_end(
     assert not complaints(server)
 
 
-async def test_a_rule_that_never_answers_does_not_hold_up_the_end(
+async def test_a_rule_that_never_answers_does_not_delay_the_shutdown(
     start_server: StartServer,
 ) -> None:
     server = await start_server(*RULED, SHUTDOWN_GRACE=1)
@@ -77,11 +77,11 @@ async def test_a_rule_that_never_answers_does_not_hold_up_the_end(
         await until(lambda: 'asked action="join" room="endless"' in server.read_log())
         assert await server.stop(patience=5) in ENDED
         assert await close_code(alice) == 1012
-    assert 'ruled_app.py", line' in server.read_log()  # where it was then
+    assert 'ruled_app.py", line' in server.read_log()  # the line at which it was cancelled
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.2])
-async def test_nothing_goes_wrong_at_the_end_of_a_busy_server(
+async def test_the_shutdown_of_a_busy_server_logs_no_failure(
     start_server: StartServer, broker_url: str, room: str, seconds: float
 ) -> None:
     server = await start_server(BROKER_URL=broker_url)

@@ -1,7 +1,7 @@
-"""Fails when the internals of uvicorn move on which `app/realtime/server/frames.py` depends.
+"""Frames that are already built. It fails when internals of uvicorn change.
 
-The protocol runs under a server of asyncio's own, and its peers are bare TCP
-connections, so that every byte on the wire is seen.
+`app/realtime/server/frames.py` depends on those. The protocol runs under a server of
+asyncio's own, and its clients are bare TCP connections, so that every byte is seen.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Socket:
         self.reads.set()
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application: it accepts, and reads to the end."""
+        """The application: it accepts the socket, and reads until the client disconnects."""
         await receive()
         await send({"type": "websocket.accept"})
         self.send = send
@@ -56,7 +56,7 @@ class Socket:
             self.events.append((await receive())["type"])
 
     async def frame(self) -> tuple[Opcode, bytes]:
-        """The next frame that the peer gets."""
+        """The next frame that the client receives."""
         async with asyncio.timeout(PATIENCE):
             first, size = await self.reader.readexactly(2)
             if size == 126:
@@ -67,7 +67,7 @@ class Socket:
             return Opcode(first & 0x0F), await self.reader.readexactly(size)
 
     async def rest(self) -> bytes:
-        """What the peer gets until the connection ends, however it does."""
+        """What the client receives until the connection ends, in whichever way."""
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self.reader.read()
@@ -75,11 +75,11 @@ class Socket:
             return b""
 
     def answer(self, opcode: Opcode, payload: bytes) -> None:
-        """Send a frame as the peer."""
+        """Send a frame as the client."""
         self.peer.write(Frame(opcode, payload).serialize(mask=True))
 
     def fill(self) -> int:
-        """Write frames until the peer does not keep up; how many it took."""
+        """Write frames until the client does not keep up. Returns how many."""
         count = 0
         while self.protocol.is_writable:
             self.protocol.write_frames(LARGE)
@@ -88,7 +88,7 @@ class Socket:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the server has let go of the connection."""
+        """Whether the server has dropped the connection."""
         return self.protocol not in self.protocol.connections
 
 
@@ -115,7 +115,7 @@ async def open_socket(**settings: Any) -> AsyncIterator[Socket]:
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     narrow.setblocking(False)
     await loop.sock_connect(narrow, server.sockets[0].getsockname())
-    # The peer reads little before it is asked to.
+    # Little is read before the test asks for it.
     reader, peer = await asyncio.open_connection(sock=narrow, limit=1024)
     opened.append(Socket(reader, peer))
     try:
@@ -152,7 +152,7 @@ async def test_frames_arrive_as_they_were_built(size: int) -> None:
             assert payload == frames.payloads[0]
 
 
-async def test_headers_go_with_the_handshake() -> None:
+async def test_the_headers_of_a_handshake_are_not_kept() -> None:
     def number_of_headers() -> int:
         return sum(len(one) for one in gc.get_objects() if type(one) is Headers)
 
@@ -162,7 +162,7 @@ async def test_headers_go_with_the_handshake() -> None:
         assert number_of_headers() == before
 
 
-async def test_frames_keep_their_order_among_others() -> None:
+async def test_prebuilt_frames_keep_their_order_among_others() -> None:
     async with open_socket(ws_ping_interval=0.01) as opened:
         payloads = []
         for number in range(50):
@@ -185,7 +185,7 @@ async def test_frames_keep_their_order_among_others() -> None:
         assert pings
 
 
-async def test_messages_of_the_peer_still_come_in() -> None:
+async def test_messages_of_the_client_are_still_received() -> None:
     async with open_socket() as opened:
         for number in range(5):
             opened.answer(Opcode.TEXT, b"hello")
@@ -195,7 +195,7 @@ async def test_messages_of_the_peer_still_come_in() -> None:
         assert opened.events == ["websocket.receive"] * 5
 
 
-async def test_whoever_writes_is_told_when_the_peer_does_not_keep_up() -> None:
+async def test_the_writer_is_told_when_the_client_does_not_keep_up() -> None:
     async with open_socket() as opened:
         assert opened.protocol.is_writable
         count = opened.fill()
@@ -208,13 +208,13 @@ async def test_whoever_writes_is_told_when_the_peer_does_not_keep_up() -> None:
         assert await opened.frame() == (Opcode.TEXT, PONG.payloads[0])
 
 
-async def test_whoever_writes_is_told_when_a_peer_that_did_not_keep_up_is_gone() -> None:
+async def test_the_writer_is_told_when_a_client_that_did_not_keep_up_is_gone() -> None:
     async with open_socket() as opened:
         opened.fill()
         opened.peer.transport.abort()
         await until(lambda: opened.is_lost)
         assert opened.changes == [False, True]
-        opened.protocol.write_frames(PONG)  # to nobody
+        opened.protocol.write_frames(PONG)  # which does nothing
 
 
 # --- The end ----------------------------------------------------------------------
@@ -244,7 +244,7 @@ async def test_nothing_is_written_after_a_close_through_asgi() -> None:
         assert await opened.rest() == b""
 
 
-async def test_nothing_is_written_once_the_peer_closed() -> None:
+async def test_nothing_is_written_once_the_client_closed() -> None:
     async with open_socket() as opened:
         opened.answer(Opcode.CLOSE, Close(1000, "").serialize())
         await until(lambda: opened.events == ["websocket.disconnect"])
@@ -254,7 +254,7 @@ async def test_nothing_is_written_once_the_peer_closed() -> None:
         assert await opened.rest() == b""
 
 
-async def test_nothing_is_written_once_the_server_ends() -> None:
+async def test_nothing_is_written_once_the_server_shuts_down() -> None:
     async with open_socket() as opened:
         opened.protocol.shutdown()
         assert opened.protocol.raw_transport.is_closing()
@@ -265,7 +265,7 @@ async def test_nothing_is_written_once_the_server_ends() -> None:
         assert await opened.rest() == b""
 
 
-async def test_peer_that_answers_the_close_is_not_kept() -> None:
+async def test_a_client_that_answers_the_close_is_dropped_at_once() -> None:
     async with open_socket(ws_ping_timeout=60) as opened:
         opened.reads.clear()
         for _ in range(2):
@@ -279,7 +279,7 @@ async def test_peer_that_answers_the_close_is_not_kept() -> None:
 
 @pytest.mark.parametrize("stalled", [False, True])
 @pytest.mark.parametrize("end", ["close_socket", "shutdown", "keepalive_timeout"])
-async def test_peer_that_never_answers_is_cut_off(end: str, stalled: bool) -> None:
+async def test_a_client_that_never_answers_a_close_is_dropped(end: str, stalled: bool) -> None:
     async with open_socket(ws_ping_timeout=0.2) as opened:
         if stalled:
             opened.fill()
@@ -290,7 +290,7 @@ async def test_peer_that_never_answers_is_cut_off(end: str, stalled: bool) -> No
         await until(lambda: opened.is_lost)
 
 
-async def test_peer_that_answers_no_ping_is_told_and_cut_off() -> None:
+async def test_a_client_that_answers_no_ping_is_closed_with_1011_and_dropped() -> None:
     async with open_socket(ws_ping_interval=0.1, ws_ping_timeout=0.1) as opened:
         assert (await opened.frame())[0] is Opcode.PING
         opcode, payload = await opened.frame()
@@ -300,7 +300,7 @@ async def test_peer_that_answers_no_ping_is_told_and_cut_off() -> None:
         await until(lambda: opened.events == ["websocket.disconnect"])
 
 
-async def test_what_is_no_handshake_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_handshake_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with open_socket() as opened:
         port = opened.peer.get_extra_info("peername")[1]
         reader, peer = await asyncio.open_connection("127.0.0.1", port)
@@ -312,7 +312,7 @@ async def test_what_is_no_handshake_is_refused(caplog: pytest.LogCaptureFixture)
     assert not caplog.records
 
 
-# --- Handshakes and frames that are not as they should be ---------------------------
+# --- Invalid handshakes and frames --------------------------------------------------
 
 
 @asynccontextmanager
@@ -339,7 +339,7 @@ async def another_peer(
     ],
     ids=["long header", "many headers", "body", "chunked body"],
 )
-async def test_a_handshake_that_cannot_be_read_is_ended(
+async def test_a_handshake_that_cannot_be_read_ends_the_connection(
     caplog: pytest.LogCaptureFixture, more: bytes, status: bytes
 ) -> None:
     async with open_socket() as opened, another_peer(opened) as (reader, peer):
@@ -349,7 +349,7 @@ async def test_a_handshake_that_cannot_be_read_is_ended(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_frames_before_the_handshake_is_answered_end_it(
+async def test_frames_before_the_handshake_is_answered_end_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_socket() as opened:
@@ -361,7 +361,9 @@ async def test_frames_before_the_handshake_is_answered_end_it(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_a_bad_text_and_a_close_at_once_are_a_close(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_text_followed_by_a_close_is_answered_with_a_close(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with open_socket() as opened:
         text = Frame(Opcode.TEXT, b"\xff").serialize(mask=True)
         opened.peer.write(text + Frame(Opcode.CLOSE, b"").serialize(mask=True))

@@ -1,4 +1,4 @@
-"""What browsers are told about every answer."""
+"""The security headers of every HTTP response."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from tests.support.server import AppServer, StartServer
 
 
 def make_app(**settings: str) -> FastAPI:
-    """An application that is not served, with a route that fails."""
+    """An application with a route that fails. No server runs it."""
     needed = {name.lower(): value for name, value in SETTINGS.items()}
     app = create_app(Settings.model_validate({**needed, **settings}))
 
@@ -45,7 +45,7 @@ def assert_headers(answer: httpx.Response, policy: str = DATA_POLICY) -> None:
         ("POST", "/healthz", 405),
     ],
 )
-async def test_every_answer_has_them(
+async def test_every_response_has_the_headers(
     server: AppServer, method: str, path: str, status: int
 ) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
@@ -54,14 +54,14 @@ async def test_every_answer_has_them(
     assert_headers(answer)
 
 
-async def test_an_answer_to_an_error_has_them() -> None:
+async def test_a_response_to_an_error_has_the_headers() -> None:
     answer = await get(make_app(), "/fails")
     assert answer.status_code == 500
     assert_headers(answer)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
-async def test_the_documentation_may_load_what_it_needs_and_be_in_no_frame(
+async def test_the_documentation_may_load_its_scripts_and_cannot_be_framed(
     server: AppServer, path: str
 ) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
@@ -72,7 +72,7 @@ async def test_the_documentation_may_load_what_it_needs_and_be_in_no_frame(
         assert source in DOCS_POLICY
 
 
-async def test_an_answer_keeps_what_it_says_itself() -> None:
+async def test_a_response_keeps_the_headers_that_it_sets_itself() -> None:
     app = make_app()
 
     @app.get("/framed")
@@ -91,14 +91,16 @@ async def test_an_answer_keeps_what_it_says_itself() -> None:
         ("development", "http", None),
     ],
 )
-async def test_https_is_asked_for_in_production_and_over_https_only(
+async def test_https_is_required_in_production_and_over_https_only(
     environment: str, scheme: str, expected: str | None
 ) -> None:
     answer = await get(make_app(environment=environment), "/healthz", f"{scheme}://chat.example")
     assert answer.headers.get("Strict-Transport-Security") == expected
 
 
-async def test_https_that_a_listed_proxy_ends_is_https(start_server: StartServer) -> None:
+async def test_a_request_by_https_through_a_listed_proxy_counts_as_https(
+    start_server: StartServer,
+) -> None:
     server = await start_server(ENVIRONMENT="production")
     async with httpx.AsyncClient(base_url=server.url) as http:
         plain = await http.get("/healthz")

@@ -1,4 +1,4 @@
-"""What the log shows, and what it never does."""
+"""What the log contains, and what it never contains."""
 
 import json
 import logging
@@ -23,13 +23,17 @@ ENVIRONMENTS = ["development", "production"]
 
 
 async def converse(server: AppServer, credentials: Credentials) -> None:
-    """Say the marker wherever a client can say something."""
+    """Send the marker in every place where a client can send something."""
     async with open_client(server.ws_url, credentials, f"/ws?ticket={MARKER}") as alice:
         await alice.join("logs")
         await alice.publish("logs", MARKER, id=MARKER)
         await alice.expect("message", data={"text": MARKER})
-        await alice.send(type=MARKER)
-        await alice.expect("error", code="invalid")
+        await alice.signal("logs", "chat.typing", field=MARKER)
+        for kind in ("publish", "signal", "call", MARKER):
+            await alice.send(type=kind, room="logs", id=MARKER, event=MARKER, data={"text": MARKER})
+            await alice.expect("error", code="invalid")
+        await alice.send(type="history", room="logs")
+        await alice.expect("history")
         await alice.socket.close(1000, MARKER)
     async with open_client(server.ws_url, credentials, f"/ws?ticket={MARKER}") as alice:
         await alice.socket.send(MARKER.encode())
@@ -55,7 +59,7 @@ async def end_of(client: Client) -> None:
 
 @dataclass
 class Log:
-    """All that a server logged from start to end, and with which credentials it was used."""
+    """Everything that a server logged, and the credentials with which it was used."""
 
     environment: str
     text: str
@@ -74,7 +78,7 @@ async def running(folder: Path, **settings: str) -> AsyncIterator[AppServer]:
 
 @pytest_asyncio.fixture(scope="module", params=ENVIRONMENTS)
 async def log(request: pytest.FixtureRequest, folder: Path) -> Log:
-    # A server in development makes the user; the other one knows it from there.
+    # The first server, in development, makes the user that the second one knows.
     async with running(folder) as first:
         credentials = await sign_in(first.url, "alice")
         settings = {"ENVIRONMENT": request.param, "ALLOWED_ORIGINS": first.url}
@@ -92,12 +96,12 @@ def test_no_payload_and_no_credential_is_logged(log: Log) -> None:
         assert name == "Origin" or secret not in log.text
 
 
-def test_what_clients_do_wrong_is_no_failure(log: Log) -> None:
+def test_mistakes_of_clients_are_not_logged_as_failures(log: Log) -> None:
     assert "Traceback" not in log.text
     assert "ERROR" not in log.text
 
 
-def test_a_line_is_a_record(log: Log) -> None:
+def test_every_line_is_a_record(log: Log) -> None:
     for line in log.text.splitlines():
         if log.environment == "production":
             assert {"level", "logger", "message", "timestamp"} <= json.loads(line).keys()
@@ -111,9 +115,11 @@ def test_a_close_is_logged_with_its_connection_and_user(log: Log) -> None:
         record = json.loads(line)
         assert record["connection"]
         assert record["user"]
+        assert record["user_name"]
     else:
         assert re.search(r'connection="\w+"', line)
         assert re.search(r'user="[\w-]+"', line)
+        assert re.search(r'user_name="[\w-]+"', line)
 
 
 # --- The formatters -------------------------------------------------------------
@@ -135,7 +141,7 @@ def make_record(message: str, **fields: object) -> logging.LogRecord:
 FORGED = "alice\n2026-01-01 00:00:00,000 INFO app: forged\r\x1b[2K\x85\u2028\u202eevil"
 
 
-def test_nothing_logged_can_forge_a_record(formatter: logging.Formatter) -> None:
+def test_a_message_or_a_field_cannot_forge_a_record(formatter: logging.Formatter) -> None:
     line = formatter.format(make_record(f"hello {FORGED}", user=FORGED, reason=FORGED))
     assert line.isprintable()
 
@@ -150,7 +156,7 @@ def test_a_traceback_cannot_forge_a_record(formatter: logging.Formatter) -> None
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
 
 
-def test_fields_are_shown(formatter: logging.Formatter) -> None:
+def test_fields_are_logged(formatter: logging.Formatter) -> None:
     line = formatter.format(make_record("closed", connection="c1", user="Zoë Q", code=1013))
     for shown in ("c1", "1013"):
         assert shown in line

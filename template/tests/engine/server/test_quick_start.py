@@ -1,4 +1,4 @@
-"""A fork that runs a module can't tell itself from `python -m`."""
+"""A module that runs in a fork behaves as with `python -m`."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ raise SystemExit("a sentence")
 
 
 @pytest.mark.parametrize("is_forked", [True, False])
-def test_it_runs_as_by_itself(
+def test_a_module_runs_as_with_python_m(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_forked: bool
 ) -> None:
     (tmp_path / "probe.py").write_text(PROBE)

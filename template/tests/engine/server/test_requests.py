@@ -1,7 +1,7 @@
-"""Fails when the internals of uvicorn move on which `app/realtime/server/requests.py` depends.
+"""Requests are bounded in time and size. It fails when internals of uvicorn change.
 
-The protocol runs under a server of asyncio's own, and its peers are bare TCP
-connections.
+`app/realtime/server/requests.py` depends on those. The protocol runs under a server of
+asyncio's own, and its clients are bare TCP connections.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ SHORT = 0.3
 
 
 class App:
-    """Reads the body and answers `hello`, late if it is told so; accepts sockets."""
+    """Reads the body, waits for `seconds`, and answers `hello`. Accepts sockets."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -65,7 +65,7 @@ class Peer:
         self.writer = writer
 
     async def rest(self) -> bytes:
-        """What comes until the server closes."""
+        """What the server sends until it closes."""
         async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
 
@@ -110,7 +110,7 @@ async def connect(app: App) -> AsyncIterator[Peer]:
     [b"", b"GET", REQUEST[:-2], HANDSHAKE, UPLOAD, UPLOAD + b"half", REQUEST + REQUEST[:-2]],
     ids=["nothing", "a word", "headers", "handshake", "no body", "half a body", "a second one"],
 )
-async def test_a_request_that_does_not_end_is_not_waited_for(
+async def test_a_request_that_does_not_arrive_in_time_ends_the_connection(
     app: App, monkeypatch: pytest.MonkeyPatch, request_so_far: bytes
 ) -> None:
     monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
@@ -120,7 +120,7 @@ async def test_a_request_that_does_not_end_is_not_waited_for(
 
 
 @pytest.mark.parametrize("head", [REQUEST, HANDSHAKE], ids=["request", "handshake"])
-async def test_a_byte_now_and_then_does_not_help(
+async def test_a_byte_now_and_then_does_not_keep_the_connection(
     app: App, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
     monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
@@ -141,16 +141,20 @@ async def test_a_byte_now_and_then_does_not_help(
             trickling.cancel()
 
 
-async def test_a_slow_answer_is_no_slow_request(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_response_does_not_count_as_a_slow_request(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
     app.seconds = 2 * SHORT
     async with connect(app) as peer:
         for _ in range(2):
-            peer.writer.write(REQUEST + b"\r\n")  # some clients send one line end too many
+            peer.writer.write(REQUEST + b"\r\n")  # some clients send an extra line end
             assert b"hello" in await peer.answer()
 
 
-async def test_a_socket_stays_open(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_outlives_the_deadline_of_its_request(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requests, "REQUEST_SECONDS", SHORT)
     async with connect(app) as peer:
         peer.writer.write(HANDSHAKE + b"\r\n")
@@ -160,16 +164,16 @@ async def test_a_socket_stays_open(app: App, monkeypatch: pytest.MonkeyPatch) ->
                 await peer.reader.read(1)
 
 
-async def test_headers_without_end_are_refused(app: App) -> None:
+async def test_headers_that_do_not_end_are_refused(app: App) -> None:
     async with connect(app) as peer:
         peer.writer.write(REQUEST[:-2])
         for number in range(MAX_HEAD_BYTES // 100):
             peer.writer.write(b"X-%d: " % number + b"x" * 1000 + b"\r\n")
-        with suppress(ConnectionResetError):  # for what comes after the refusal
+        with suppress(ConnectionResetError):  # as the server reads nothing after the refusal
             assert (await peer.rest()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_long_body_is_no_header(app: App) -> None:
+async def test_a_long_body_does_not_count_as_headers(app: App) -> None:
     size = 3 * MAX_HEAD_BYTES
     async with connect(app) as peer:
         for _ in range(2):
@@ -177,7 +181,7 @@ async def test_a_long_body_is_no_header(app: App) -> None:
             assert b" 200 OK" in await peer.answer()
 
 
-async def test_what_follows_a_body_is_no_header(app: App) -> None:
+async def test_trailers_are_not_headers(app: App) -> None:
     async with connect(app) as peer:
         chunked = UPLOAD.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked")
         peer.writer.write(chunked + b"1\r\nx\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
@@ -187,7 +191,7 @@ async def test_what_follows_a_body_is_no_header(app: App) -> None:
 
 @pytest.mark.parametrize("path", [b"/\xff", b"/?\xff"])
 @pytest.mark.parametrize("head", [REQUEST, HANDSHAKE + b"\r\n"], ids=["request", "handshake"])
-async def test_a_url_that_is_none_is_refused(
+async def test_an_invalid_url_is_refused(
     app: App, caplog: pytest.LogCaptureFixture, head: bytes, path: bytes
 ) -> None:
     async with connect(app) as peer:
@@ -196,8 +200,8 @@ async def test_a_url_that_is_none_is_refused(
     assert all(record.exc_info is None for record in caplog.records)
 
 
-async def test_a_socket_keeps_nothing_of_the_request_that_it_was(app: App) -> None:
-    """What refers to itself would stay until the garbage collector looks for it."""
+async def test_a_socket_keeps_nothing_of_its_request(app: App) -> None:
+    """A reference cycle would keep it until the garbage collector runs."""
     gc.collect()
     gc.disable()
     try:
@@ -212,7 +216,7 @@ async def test_a_socket_keeps_nothing_of_the_request_that_it_was(app: App) -> No
 
 
 @pytest.mark.parametrize("end", [b"0\r\nX-Trailer: ", b"5;extension="], ids=["trailer", "chunk"])
-async def test_what_follows_a_body_has_an_end(app: App, end: bytes) -> None:
+async def test_trailers_and_chunk_extensions_are_bounded(app: App, end: bytes) -> None:
     async with connect(app) as peer:
         head = UPLOAD.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked")
         peer.writer.write(head + b"5\r\nhello\r\n" + end)
@@ -226,7 +230,7 @@ async def test_what_follows_a_body_has_an_end(app: App, end: bytes) -> None:
         assert sent < 50 * MAX_HEAD_BYTES
 
 
-async def test_a_long_body_is_taken(app: App) -> None:
+async def test_a_long_body_is_accepted(app: App) -> None:
     async with connect(app) as peer:
         size = 10 * MAX_HEAD_BYTES
         peer.writer.write(UPLOAD.replace(b"10", str(size).encode()) + b"x" * size)

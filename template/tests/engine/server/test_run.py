@@ -1,4 +1,4 @@
-"""How the server starts, tells how it is, and ends."""
+"""How the server starts, reports its health, and ends."""
 
 import asyncio
 import os
@@ -33,20 +33,22 @@ app.include_router(APIRouter(lifespan=lifespan))
 """
 
 
-async def test_healthy_and_ready(server: AppServer) -> None:
+async def test_a_running_server_is_healthy_and_ready(server: AppServer) -> None:
     await server.wait_for_status("/healthz", 200)
     await server.wait_for_status("/readyz", 200)
 
 
-async def test_it_imports_all_that_it_needs(folder: Path) -> None:
-    # Other tests fork theirs from a process in which much is imported already.
+async def test_the_application_imports_everything_that_it_needs(folder: Path) -> None:
+    # Servers of other tests are forked from a process that has imported much already.
     server = AppServer(folder, {})
     server.is_forked = False
     async with server.running():
         await server.wait_for_status("/readyz", 200)
 
 
-async def test_termination_closes_sockets_with_1012_and_ends(start_server: StartServer) -> None:
+async def test_a_server_that_is_terminated_closes_its_sockets_with_1012_and_ends(
+    start_server: StartServer,
+) -> None:
     server = await start_server()
     credentials = await sign_in(server.url, "alice")
     async with (
@@ -64,7 +66,7 @@ async def test_termination_closes_sockets_with_1012_and_ends(start_server: Start
     assert "destroyed" not in log
 
 
-async def test_port_in_use_is_said(server: AppServer, start_server: StartServer) -> None:
+async def test_a_port_in_use_is_reported(server: AppServer, start_server: StartServer) -> None:
     with pytest.raises(AssertionError, match="Address already in use"):
         await start_server(PORT=server.port)
 
@@ -72,16 +74,16 @@ async def test_port_in_use_is_said(server: AppServer, start_server: StartServer)
 @pytest.mark.parametrize(
     ("headers", "status"),
     [(b"X: " + b"x" * 9000 + b"\r\n", b"431"), (b"X: " + b"x" * 100_000, b"400")],
-    ids=["a long header", "one without end"],
+    ids=["a long header", "one that does not end"],
 )
-async def test_a_handshake_that_cannot_be_read_is_ended(
+async def test_a_handshake_that_cannot_be_read_is_refused(
     server: AppServer, headers: bytes, status: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     writer.write(headers + b"\r\n")
     answer = b""
-    # What the server did not read of the request resets the connection.
+    # Data that the server did not read makes the kernel reset the connection.
     with suppress(ConnectionError):
         async with asyncio.timeout(PATIENCE):
             while piece := await reader.read(4096):
@@ -114,7 +116,9 @@ async def test_a_body_that_is_too_large_is_refused(is_announced: bool) -> None:
     assert [len(body) for body in received] == [MAX_BODY_BYTES]
 
 
-async def test_a_lifespan_ends_the_start_with_a_sentence_alone(tmp_path: Path) -> None:
+async def test_a_lifespan_that_raises_system_exit_stops_the_start_with_its_sentence(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "refusing.py").write_text(REFUSING)
     ended = run_module(tmp_path, "uvicorn", "refusing:app", "--port", "0", **SETTINGS)
     assert ended.returncode == 3
