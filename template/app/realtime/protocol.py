@@ -274,11 +274,19 @@ def fields_of(frame: str) -> dict[str, Any]:
 
 
 def names_in(fields: dict[str, Any]) -> tuple[str | None, str | None]:
-    room, ref = fields.get("room"), fields.get("id")
-    return (
-        room[:64] if isinstance(room, str) else None,
-        ref[:64] if isinstance(ref, str) else None,
-    )
+    """The room and the id among the fields of a message, if they are text."""
+    return text_of(fields.get("room")), text_of(fields.get("id"))
+
+
+def text_of(value: object) -> str | None:
+    """The first 64 characters of a string, if it can be sent back."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can escape half of a surrogate pair
+        return None
+    return value[:64]
 
 
 # --- Server to client ---------------------------------------------------------

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "accounts_0001"
+revision = "accounts_1"
 down_revision = None
 branch_labels = ("accounts",)
 depends_on = None

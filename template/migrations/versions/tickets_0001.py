@@ -6,7 +6,7 @@ from alembic import op
 revision = "tickets_0001"
 down_revision = None
 branch_labels = ("tickets",)
-depends_on = "accounts_0001"
+depends_on = "accounts_1"
 
 
 def upgrade() -> None:

@@ -5,16 +5,23 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import pytest_asyncio
+from fastapi import FastAPI
 
 from app.events import ChatMessage, ChatTyping
+from app.permissions import may
 from app.realtime import (
+    Application,
+    Authentication,
     BrokerUnavailable,
     IdTaken,
     LocalBroker,
+    Unauthenticated,
     User,
     open_publisher,
     open_sync_publisher,
@@ -188,6 +195,33 @@ async def test_a_publisher_says_when_the_broker_is_away() -> None:
     ):
         with pytest.raises(BrokerUnavailable):
             await work
+
+
+async def test_the_applications_own_lifespan_can_publish() -> None:
+    positions: list[Position] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        publisher: Publisher = app.state.publisher
+        positions.append(await publisher.publish("lobby", HELLO))
+        yield
+        positions.append(await publisher.publish("lobby", HELLO))
+
+    app = Application(
+        settings=Settings.model_validate({name.lower(): it for name, it in SETTINGS.items()}),
+        authentication=Authentication(nobody),
+        events=ModuleType("events"),
+        handlers=ModuleType("handlers"),
+        may=may,
+        lifespan=lifespan,
+    )
+    async with app.router.lifespan_context(app):
+        assert len(positions) == 1
+    assert positions[0].offset < positions[1].offset
+
+
+async def nobody() -> User:
+    raise Unauthenticated("nobody may connect")
 
 
 @pytest.mark.parametrize("room", ["", "no spaces", "r" * 65, "@me", "@", "line\n"])

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "recipes_0001"
-down_revision = "accounts_0001"
+down_revision = "accounts_1"
 branch_labels = None
 depends_on = None
 

@@ -1,15 +1,14 @@
 """uvicorn's WebSocket protocol, extended to take frames that are already built.
 
-ASGI's `send` builds a frame anew for every receiver, and costs a coroutine and several
-checks of state: about half of what a delivery costs. A publication that goes to a
-thousand sockets is the same bytes for each of them. So this subclass offers the
-application the ASGI extension `websocket.prebuilt_frames`: an object of class
-`FrameWriter` that puts such bytes into the transport.
+ASGI's `send` builds a frame for every receiver, and costs a coroutine and several checks of
+state: about half of the cost of a delivery. But a publication to a thousand sockets is the
+same bytes for each of them. So this subclass offers the application the ASGI extension
+`websocket.prebuilt_frames`: a `FrameWriter` that writes such bytes to the transport.
 
 `python -m app` serves with this class. It depends on internals of uvicorn's sansio
-protocol, hence the narrow range in pyproject.toml; `tests/test_prebuilt_frames.py`
-fails when they move. Under any other server the extension is missing, and
-`app/writer.py` writes through `send`.
+protocol, so pyproject.toml allows a narrow range of versions, and
+`tests/engine/server/test_frames.py` fails when they change. Under any other server the
+extension is missing, and `writer.py` writes through `send`.
 """
 
 import asyncio
@@ -25,16 +24,16 @@ from app.realtime.protocol import CloseCode, Frames
 EXTENSION = "websocket.prebuilt_frames"
 
 MAX_CONTROL_FRAMES = 100
-"""Pings, pongs and fragments that a peer may send in a second.
+"""Pings, pongs and fragments that a client may send in a second.
 
-Messages are limited by the application. It does not see these.
+The application limits messages. It does not see these frames.
 """
 
 MAX_PARTS = 64
-"""Fragments of a message that are kept apart."""
+"""Fragments of a message that are stored separately."""
 
 SLICE = 4096
-"""Bytes that are parsed before it is looked whether the socket still counts."""
+"""Bytes that are parsed before the limit of control frames is checked again."""
 
 
 class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
@@ -47,7 +46,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         self._control_frames = 0
         self._control_frames_since = 0.0
         self._has_taken_data = False
-        # What a peer that takes no data any more is given before its transport is cut.
+        # How long a client that takes no more data has before its connection is aborted.
         self.close_timeout = self.config.ws_ping_timeout or self.close_timeout
 
     # --- FrameWriter ----------------------------------------------------------------
@@ -58,17 +57,17 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         return self.writable.is_set()
 
     def write_frames(self, frames: Frames) -> None:
-        """Write frames behind what was written before; none once the socket closes."""
+        """Write frames after everything written before. A closing socket ignores them."""
         if not (self.close_sent or self.transport.is_closing()):
             self.transport.write(frames.wire)
 
     @property
     def raw_transport(self) -> asyncio.WriteTransport:
-        """Whoever writes to it has to check that it is neither closing nor full."""
+        """The transport. Check that it is neither closing nor full before writing to it."""
         return self.transport
 
     async def close_socket(self, code: int, reason: str) -> None:
-        """Send a close frame, whatever else waits in the buffer, and expect the answer."""
+        """Send a close frame, even if the buffer is full, and wait for the answer."""
         if self.close_sent or self.transport.is_closing():
             return
         self.stop_keepalive()
@@ -87,8 +86,8 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             super().data_received(data[start : start + SLICE])
             if self.transport.is_closing():
                 break
-        # The request could not be read, such as one with a header of more than 8 KiB.
-        # uvicorn passes on neither the refusal nor the end.
+        # The request was invalid, for example because a header has more than 8 KiB. uvicorn
+        # neither sends the refusal nor closes the connection.
         if self.conn.handshake_exc is not None and not self.close_sent:
             self.close_sent = True
             self.transport.write(b"".join(self.conn.data_to_send()))
@@ -98,32 +97,32 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         if self.conn.close_sent is not None:
             super().handle_parser_exception()
             return
-        # A frame that is none came before the handshake was answered.
+        # The client sent invalid bytes before the handshake finished.
         self.disconnected = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
         self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:
-        # A text that is not UTF-8 and a close may come at once. The close is answered by
-        # then, and uvicorn fails to close for the text.
+        # A text that is not UTF-8 and a close frame may arrive together. Then the close is
+        # answered first, and uvicorn fails when it closes because of the text.
         with suppress(InvalidState):
             super().send_receive_event_to_app()
 
     def send_500_response(self) -> None:
-        if not self.transport.is_closing():  # else it would fail itself
+        if not self.transport.is_closing():  # otherwise it fails
             super().send_500_response()
 
     def handle_cont(self, event: Any) -> None:
-        # Empty fragments don't count against the size, and any number of them may come.
+        # Empty fragments don't count against the size, so a client could send any number.
         if self._is_tolerable() and (event.data or event.fin):
             super().handle_cont(event)
-            if len(self.frames) > MAX_PARTS:  # each takes more than its bytes
+            if len(self.frames) > MAX_PARTS:  # each takes more memory than its bytes
                 self.frames = [b"".join(self.frames)]
 
     def handle_ping(self) -> None:
         if self._is_tolerable() and self.is_writable:
             super().handle_ping()
-        else:  # pongs would pile up for a peer that does not read
+        else:  # pongs would pile up for a client that does not read
             self.conn.data_to_send()
 
     def handle_pong(self, event: Any) -> None:
@@ -131,7 +130,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             super().handle_pong(event)
 
     def _is_tolerable(self) -> bool:
-        """Count a frame; when there are too many, the socket is closed with 1008."""
+        """Count a frame. If there are too many, close the socket with 1008."""
         now = self.loop.time()
         if now - self._control_frames_since >= 1:
             self._control_frames_since, self._control_frames = now, 0
@@ -147,14 +146,14 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
-        if not self.close_sent:  # else the request was no handshake
+        if not self.close_sent:  # otherwise the request was not a handshake
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions[EXTENSION] = self
 
     def start_keepalive(self) -> None:
         super().start_keepalive()
         # The handshake is done. Its headers are a sixth of the objects of an idle socket.
-        self.request.headers.clear()  # the parser holds on to the request
+        self.request.headers.clear()  # the parser keeps a reference to the request
         del self.request, self.response
 
     def pause_writing(self) -> None:
@@ -169,7 +168,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             self.on_change()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)  # which makes it writable: all that waits can go
+        super().connection_lost(exc)  # which makes it writable, so that the outbox is emptied
         if self.on_change is not None:
             self.on_change()
             self.on_change = None
@@ -180,8 +179,8 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         if self.read_paused and (self._has_taken_data or self.handler_is_running):
-            # Reading is paused, so its pong can't be seen: it takes a long replay, or the
-            # application takes its time. The kernel ends connections that are dead.
+            # Reading is paused, so the pong can't be seen: the client takes a long replay, or
+            # a handler of the application runs. The kernel ends dead connections.
             self._has_taken_data = False
             self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
             return
@@ -193,7 +192,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         self._abort_later()
 
     def _abort_later(self) -> None:
-        """uvicorn waits for the buffer to drain, which a stalled peer never lets happen."""
+        """Abort if the client stalls: uvicorn would wait for the buffer to drain."""
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

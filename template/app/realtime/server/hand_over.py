@@ -1,9 +1,9 @@
 """Sockets that outlive their endpoint.
 
-While an endpoint runs, everything that FastAPI made for its handshake stays: the
-resolved dependencies, their exit stacks, the request's headers and a dozen coroutines,
-a third of what an idle socket costs. An endpoint that calls `hand_over` and returns is
-done with all that; what serves the socket from then on runs right under the server.
+While an endpoint runs, everything that FastAPI created for its handshake stays in memory:
+the resolved dependencies, their exit stacks, the request's headers and a dozen coroutines.
+That is a third of the cost of an idle socket. An endpoint that calls `hand_over` and returns
+frees all of it, and `serve` then runs directly under the server.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ def hand_over(websocket: WebSocket, serve: Serve) -> None:
 
 
 class HandOver:
-    """The middleware that serves what was handed over."""
+    """The middleware that serves the sockets that were handed over."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,16 +40,16 @@ class HandOver:
             try:
                 await send(message)
             except RuntimeError as error:
-                # uvicorn closes by itself for a frame that is none, and then takes neither
-                # frames nor another close. To an endpoint that is a peer that left.
+                # uvicorn closes by itself after an invalid frame, and then refuses to send
+                # anything. To an endpoint, the client has disconnected.
                 raise WebSocketDisconnect(1006) from error
 
         try:
-            # A peer may leave at any time, also before its endpoint looks.
+            # A client may disconnect at any time, also before its endpoint runs.
             with suppress(WebSocketDisconnect):
                 await self._app(scope, receive, send_while_open)
         finally:
             if handed_over:
-                scope.clear()  # the server holds it to the end, and nobody asks for it
+                scope.clear()  # the server keeps it to the end, and nobody needs it
                 scope["type"] = "websocket"
                 await handed_over.pop()(receive, send)

@@ -7,9 +7,9 @@ from app.realtime.protocol import SUBPROTOCOL
 
 
 async def accept(websocket: WebSocket) -> None:
-    """Accept a handshake, with this protocol's name if the client offered it.
+    """Accept a handshake, with the name of this protocol if the client offered it.
 
-    One that was accepted already stays as it is.
+    If it was accepted already, nothing happens.
     """
     if websocket.application_state is WebSocketState.CONNECTING:
         offered = websocket.scope["subprotocols"]

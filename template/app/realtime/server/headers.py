@@ -1,7 +1,7 @@
-"""What browsers are told about every answer, whoever wrote it.
+"""Security headers for every HTTP response.
 
-An answer that sets one of these headers itself keeps its own. Sockets have none: no
-browser reads them there, so they pass by.
+A response that sets one of these headers itself keeps its own. Handshakes get none, because
+browsers ignore them there.
 """
 
 from collections.abc import Awaitable
@@ -16,7 +16,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-# Most answers are data. Shown as a page, they load nothing and run nothing.
+# Most responses are data. Displayed as a page, they must load and run nothing.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 # Swagger UI and ReDoc come from a CDN and start with an inline script.
@@ -42,16 +42,16 @@ STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 
 
 class SecurityHeaders:
-    """The middleware around everything else, so that answers to errors have them too.
+    """The middleware around everything else, so that error responses have the headers too.
 
-    With `is_production`, answers over HTTPS ask for HTTPS from then on.
+    With `is_production`, responses over HTTPS tell browsers to use only HTTPS.
     """
 
     def __init__(self, app: ASGIApp, *, is_production: bool) -> None:
         self._app = app
         self._is_production = is_production
 
-    # Not a coroutine: one that only waits would stay as long as its socket.
+    # Not a coroutine, because it would stay in memory as long as its socket.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self._app(scope, receive, send)

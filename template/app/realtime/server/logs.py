@@ -1,7 +1,7 @@
-"""What the log looks like, and what is kept out of it.
+"""The format of the log, and what is not logged.
 
-Fields go into `extra`: `logger.info("closed", extra={"connection": id, "user": name})`. No
-payload and no credential belongs into a message, a field or the text of an exception.
+Fields go into `extra`: `logger.info("closed", extra={"connection": id, "user": user.id})`.
+Never put a payload or a credential into a message, a field or the text of an exception.
 """
 
 import json
@@ -12,19 +12,19 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 NO_FIELDS = frozenset([*RESERVED_ATTRS, "color_message"])
-"""What a record has beside the fields in `extra`; the last is uvicorn's."""
+"""The attributes of every record, which are no fields. The last is uvicorn's."""
 
 
 class FalseAlarms(logging.Filter):
-    """Drops what says nothing, or calls an error what only a client did wrong."""
+    """Drops messages without information, and errors that are only a client's fault."""
 
     messages = frozenset(
         {
-            # Of every handshake that is refused with a response (Kludex/uvicorn#3138).
+            # For every handshake that is refused with a response (Kludex/uvicorn#3138).
             "ASGI callable returned without completing handshake.",
-            # One for every socket that opens, beside the line that names client and path.
+            # For every socket that opens, in addition to the line with client and path.
             "connection open",
-            # With a traceback; the client is told with close code 1007.
+            # With a traceback. The client is told by close code 1007.
             "Invalid UTF-8 sequence received from client.",
         }
     )
@@ -34,7 +34,7 @@ class FalseAlarms(logging.Filter):
 
 
 class QueryStrings(logging.Filter):
-    """Cuts the query string off the paths that uvicorn logs: it may hold a credential."""
+    """Removes the query string from logged paths, because it may hold a credential."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         names_a_path = record.name == "uvicorn.access" or '"WebSocket %s"' in str(record.msg)
@@ -47,7 +47,7 @@ class QueryStrings(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record, and an indented traceback: nothing that is logged can forge a record."""
+    """One line for each record, and tracebacks indented, so that no text can forge a record."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         fields = [

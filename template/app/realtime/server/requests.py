@@ -1,11 +1,12 @@
-"""uvicorn's HTTP protocol, extended to wait for no request for ever.
+"""uvicorn's HTTP protocol, extended by limits for requests that arrive slowly or never end.
 
-uvicorn bounds neither the time that a request takes to come in nor the size of its
-headers. A peer that sends a byte now and then would keep its connection, and one that
-never ends its headers would fill the memory. Handshakes come in this way too.
+uvicorn limits neither the time that a request may take to arrive nor the size of its
+headers. A client that sends a byte now and then would keep its connection, and one that
+never ends its headers would fill the memory. Handshakes are requests too.
 
-`python -m app` serves with this class. It depends on internals of uvicorn, hence the
-narrow range in pyproject.toml; `tests/test_bounded_requests.py` fails when they move.
+`python -m app` serves with this class. It depends on internals of uvicorn, so
+pyproject.toml allows a narrow range of versions, and `tests/engine/server/test_requests.py`
+fails when they change.
 """
 
 import asyncio
@@ -14,12 +15,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_SECONDS = 20.0
-"""Within which a request has to be in, with its body, from when it was expected."""
+"""Seconds in which a request has to arrive completely, with its body."""
 
 MAX_HEAD_BYTES = 65536
 """The largest request line and headers together, give or take one read.
 
-As much may come between two parts of a body, and behind the last: trailers.
+The same limit holds between two parts of a body, and for trailers.
 """
 
 
@@ -53,7 +54,7 @@ class BoundedRequestsProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_in_head:  # else it is a trailer, and any number of them may follow a body
+        if self._is_in_head:  # otherwise it is a trailer, and a body may have any number of them
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -75,8 +76,8 @@ class BoundedRequestsProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
-        # It and its parser refer to each other. uvicorn parts them when a connection is
-        # lost, which the protocol of the socket is told, not this one.
+        # The protocol and its parser refer to each other. uvicorn separates them when the
+        # connection is lost, but then tells the protocol of the socket, not this one.
         self.parser = None  # type: ignore[assignment]
 
     def _expect_request(self) -> None:
@@ -91,5 +92,5 @@ class BoundedRequestsProtocol(HttpToolsProtocol):
         self._deadline = None
         cycle = self.cycle
         is_answering = cycle is not None and not (cycle.response_complete or cycle.more_body)
-        if not is_answering:  # else the connection is idle afterwards, and ends by that
+        if not is_answering:  # otherwise the connection is idle afterwards, and uvicorn ends it
             self.transport.close()

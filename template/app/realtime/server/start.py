@@ -1,14 +1,14 @@
-"""How a start that fails is told.
+"""Reports a failed start with one sentence.
 
-A lifespan ends it with `SystemExit("a sentence")`, as `load_settings` does. Left to
-itself, the server would log that with a traceback, in which nobody finds the sentence.
+A lifespan ends the start with `SystemExit("a sentence")`, as `load_settings` does. Without
+this middleware, the server would log a traceback in which nobody finds the sentence.
 """
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class StartFailures:
-    """The middleware that hands the server the sentence alone."""
+    """The middleware that passes only the sentence on to the server."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

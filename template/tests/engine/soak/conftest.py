@@ -1,6 +1,6 @@
-"""Long tests, under load and with faults: `pytest -m soak`.
+"""Long tests under load and with faults: `pytest -m soak`.
 
-They read /proc, so they are there on Linux only. What they measured is in the summary.
+They read /proc, so they run on Linux only. The summary shows what they measured.
 """
 
 import sys
@@ -23,7 +23,7 @@ Measured = Callable[[str, object], None]
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measured:
-    """Notes a name and a number for the summary."""
+    """Records a name and a number for the summary."""
 
     def note(name: str, value: object) -> None:
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -49,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest_asyncio.fixture
 async def start_server(folder: Path) -> AsyncIterator[StartSoakServer]:
-    """Starts a server with the settings given as keywords; it must not log a failure."""
+    """Starts servers with the settings given as keywords. They must not log a failure."""
     from tests.engine.soak.server import SoakServer, allow_many_sockets  # noqa: PLC0415 - Linux only
 
     allow_many_sockets()
@@ -66,4 +66,4 @@ async def start_server(folder: Path) -> AsyncIterator[StartSoakServer]:
 
         yield start
     failures = [line for server in servers for line in server.failures()]
-    assert not failures, f"the log tells of {len(failures)} failures: {failures[:10]}"
+    assert not failures, f"the log has {len(failures)} failures: {failures[:10]}"

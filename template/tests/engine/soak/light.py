@@ -1,4 +1,4 @@
-"""A WebSocket client that costs so little that one process holds thousands."""
+"""A WebSocket client that is cheap enough for thousands in one process."""
 
 import asyncio
 import json
@@ -15,9 +15,9 @@ AnyClient = TypeVar("AnyClient", bound="LightClient")
 
 
 class LightClient(asyncio.Protocol):
-    """One socket, which answers pings and closes; `on_text` hears the messages.
+    """One socket. It answers pings and closes, and passes messages to `on_text`.
 
-    It relies on what the server does: whole messages, and no compression.
+    It relies on a server that sends whole messages without compression.
     """
 
     def __init__(self) -> None:
@@ -30,14 +30,19 @@ class LightClient(asyncio.Protocol):
         self._unread = b""
 
     def on_text(self, payload: bytes) -> None:
-        """A message came."""
+        """Called with every message."""
 
     def send(self, **message: object) -> None:
-        """Send a message; a socket that is gone takes none."""
+        """Send a message. A closed socket ignores it."""
         self._send_frame(TEXT, json.dumps(message).encode())
 
+    def publish(self, room: str, id: str, text: str) -> None:  # noqa: A002
+        """Publish a chat message."""
+        data = {"text": text}
+        self.send(type="publish", room=room, id=id, event="chat.message", data=data)
+
     def abort(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a close frame."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -79,7 +84,7 @@ class LightClient(asyncio.Protocol):
         self._unread = data[self._read_frames(data, start) :]
 
     def _read_frames(self, data: bytes, start: int) -> int:
-        """Handle the frames that are whole; the answer is where the rest begins."""
+        """Handle the frames that are complete. Returns where the rest begins."""
         while len(data) >= start + 2:
             size, payload = data[start + 1], start + 2
             if size == 126:
@@ -109,7 +114,7 @@ async def open_light(
     client: AnyClient,
     sock: socket.socket | None = None,
 ) -> AnyClient:
-    """Connect a client to this machine, over `sock` if that is given.
+    """Connect a client to a port of this machine, over `sock` if that is given.
 
     Raises ConnectionError when the handshake is refused.
     """

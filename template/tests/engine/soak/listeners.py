@@ -1,11 +1,11 @@
-"""A process of many members of one room, which says how late messages reach them.
+"""A process with many members of one room, which reports how late messages reach them.
 
     python -m tests.engine.soak.listeners PORT ROOM COUNT
 
-It reads the headers of the handshake as JSON from a line, and writes a line when all
-have joined. Then, for each number on a line, it hears as many messages with every
-member, and writes the 99th percentile of their latencies in milliseconds. The text of a
-message begins with the moment when it was sent, as twenty digits (`time.monotonic_ns`).
+It reads the name of a user from a line, and writes a line when all have joined. Then, for
+each number that it reads from a line, it waits until every member has received as many
+messages, and writes the 99th percentile of their latencies in milliseconds. The text of a
+message begins with the time at which it was sent, as twenty digits (`time.monotonic_ns`).
 """
 
 import asyncio
@@ -24,8 +24,8 @@ TEXT_FIELD = b'"text":"'
 DIGITS = 20
 
 
-class Ear:
-    """What all members of this process have heard."""
+class Received:
+    """What all members of this process have received."""
 
     def __init__(self) -> None:
         self.latencies = array("q")
@@ -34,35 +34,35 @@ class Ear:
 
 
 class Listener(LightClient):
-    def __init__(self, ear: Ear) -> None:
+    def __init__(self, received: Received) -> None:
         super().__init__()
-        self._ear = ear
+        self._received = received
 
     def on_text(self, payload: bytes) -> None:
         if payload.startswith(b'{"type":"message"'):
             start = payload.index(TEXT_FIELD) + len(TEXT_FIELD)
             sent_at = int(payload[start : start + DIGITS])
-            self._ear.latencies.append(time.monotonic_ns() - sent_at)
+            self._received.latencies.append(time.monotonic_ns() - sent_at)
         elif payload.startswith(b'{"type":"joined"'):
-            self._ear.joined += 1
+            self._received.joined += 1
 
 
 async def main(port: int, room: str, count: int) -> None:
     credentials = await sign_in(f"http://127.0.0.1:{port}", sys.stdin.readline().strip())
-    ear = Ear()
+    received = Received()
     for _ in range(count):
-        listener = await open_light(port, credentials, Listener(ear))
+        listener = await open_light(port, credentials, Listener(received))
         listener.send(type="join", room=room)
-    while ear.joined < count:
+    while received.joined < count:
         await asyncio.sleep(0.01)
     gc.freeze()
     say("joined")
     while line := await asyncio.to_thread(sys.stdin.readline):
         due = int(line) * count
-        while len(ear.latencies) < due:
+        while len(received.latencies) < due:
             await asyncio.sleep(0.1)
-        say(str(percentile(ear.latencies, 0.99) / 1e6))
-        del ear.latencies[:]
+        say(str(percentile(received.latencies, 0.99) / 1e6))
+        del received.latencies[:]
 
 
 def percentile(values: Sequence[int], share: float) -> int:

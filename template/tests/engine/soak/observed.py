@@ -1,7 +1,7 @@
-"""`python -m app` with two paths more, for what can't be seen from outside.
+"""`python -m app` with two more routes, which show what can't be seen from outside.
 
-`/tasks` answers how many asyncio tasks there are. `/trim` gives memory that was freed
-back to the system: glibc keeps it for later where something in use lies behind it.
+`/tasks` returns the number of asyncio tasks. `/trim` returns freed memory to the system,
+which glibc otherwise keeps for later.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ async def tasks() -> int:
 async def trim() -> None:
     gc.collect()
     trim_heap = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim_heap is not None:  # other C libraries do without
+    if trim_heap is not None:  # other C libraries have no such function
         trim_heap(0)
 
 

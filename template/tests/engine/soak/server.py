@@ -1,4 +1,4 @@
-"""A server that a soak can look into, and what thousands of sockets need."""
+"""A server that soak tests can look into, and what thousands of sockets need."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ import pytest
 from tests.support.server import AppServer
 
 FAILURES = ("Traceback", "Task was destroyed", "was never retrieved", " ERROR ", " CRITICAL ")
-"""What no log should show, whatever happened."""
+"""What a log must not contain, whatever happened."""
 
 MOST_SOCKETS = 6000
-"""Files that a soak may have open."""
+"""Files that a soak test may have open."""
 
 
 class SoakServer(AppServer):
-    """A server with one worker, whose process is known."""
+    """A server with one worker, whose process id is known."""
 
     is_forked = False
 
@@ -37,13 +37,13 @@ class SoakServer(AppServer):
         return self._process is not None and self._process.is_alive()
 
     def memory(self) -> int:
-        """Bytes that the process keeps, in memory or swapped out."""
+        """The bytes that the process uses, in memory or swapped out."""
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         kilobytes = re.findall(r"^(?:Rss|Swap): +(\d+) kB", lines, re.MULTILINE)
         return 1024 * sum(map(int, kilobytes))
 
     async def trim(self) -> None:
-        """Have the process give back the memory that it does not use."""
+        """Have the process return the memory that it does not use."""
         async with httpx.AsyncClient(base_url=self.url) as http:
             (await http.get("/trim")).raise_for_status()
 
@@ -63,7 +63,7 @@ class SoakServer(AppServer):
     async def wait_until_idle(self, tasks: int, patience: float) -> tuple[float, int]:
         """Wait until no socket is open and no more than `tasks` are left.
 
-        Answers with both numbers as they are then, or after `patience` seconds.
+        Returns both numbers as they are then, or after `patience` seconds.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + patience
@@ -74,14 +74,14 @@ class SoakServer(AppServer):
             await asyncio.sleep(0.2)
 
     def failures(self) -> list[str]:
-        """The lines of the log that tell of a failure."""
+        """The lines of the log that report a failure."""
         return [
             line for line in self.read_log().splitlines() if any(word in line for word in FAILURES)
         ]
 
 
 def allow_many_sockets() -> None:
-    """Raise the limit of open files as far as one may; the servers inherit it."""
+    """Raise the limit of open files as far as possible. The servers inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < MOST_SOCKETS:
         pytest.skip(f"needs {MOST_SOCKETS} open files, and the hard limit (ulimit -Hn) is {most}")
@@ -89,6 +89,6 @@ def allow_many_sockets() -> None:
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """The cores for the server, and those for its clients: apart if there are two."""
+    """The cores for the server and those for its clients, which differ if there are two."""
     first, *others = sorted(os.sched_getaffinity(0))
     return (set(others), {first}) if others else ({first}, {first})

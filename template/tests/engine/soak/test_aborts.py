@@ -1,4 +1,4 @@
-"""Connections that are cut off, at every stage, ten thousand times."""
+"""Ten thousand connections that are reset at every stage."""
 
 import asyncio
 import socket
@@ -33,7 +33,7 @@ STAGES = (
 
 
 class Aborter(LightClient):
-    """A client that is cut off at a stage. Its transport ends with a reset."""
+    """A client whose connection is reset at a stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Aborter(LightClient):
             self.joined.set_result(None)
 
     async def reach(self, stage: str, room: str) -> None:
-        """Go on from the handshake to a stage after it."""
+        """Go on from the handshake to a later stage."""
         await self.welcomed
         if stage == "within a frame" and self.transport is not None:
             self.transport.write(b"\x81\xfe\x01\x00\0\0\0\0half a mess")
@@ -57,7 +57,9 @@ class Aborter(LightClient):
             await self.joined
         if stage == "publishing":
             for number in range(5):
-                self.send(type="publish", room=room, id=f"{id(self)}-{number}", text="bye")
+                self.publish(room, f"{id(self)}-{number}", "bye")
+                self.send(type="signal", room=room, event="chat.typing", data={})
+            self.send(type="history", room=room)
             await asyncio.sleep(0)
 
 
@@ -103,7 +105,7 @@ async def abort(server: AppServer, credentials: Credentials, cycles: int) -> Non
 async def abort_at(stage: str, server: AppServer, credentials: Credentials, room: str) -> None:
     with socket.socket() as sock:
         sock.setblocking(False)
-        # Closing sends RST at once, and drops what was not sent yet (`man 7 socket`).
+        # Closing sends RST at once and discards unsent data (`man 7 socket`).
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
         if stage in ("connected", "within the request", "before the answer"):
             loop = asyncio.get_running_loop()

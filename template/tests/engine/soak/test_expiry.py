@@ -1,4 +1,4 @@
-"""History that expires: what is forgotten frees its memory."""
+"""The memory of history that expired is freed."""
 
 import asyncio
 
@@ -48,7 +48,7 @@ async def test_expired_history_is_freed(
 
 
 async def publish_for(client: Client, room: str, seconds: float) -> None:
-    """Publish in a room that goes on, and hear it."""
+    """Publish in a room that stays in use, and receive it."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while loop.time() < end:

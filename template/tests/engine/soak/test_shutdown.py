@@ -18,7 +18,7 @@ GRACE = 20
 
 
 class Idler(LightClient):
-    """Is in at most one room, and only reads."""
+    """A client that is in at most one room, and only reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Idler(LightClient):
     [(0, 0), (50, 100), (1, 2000)],
     ids=["in no room", "in 50 rooms of 100", "2000 in one room"],
 )
-async def test_all_sockets_are_told_of_a_restart(
+async def test_all_sockets_are_closed_with_1012(
     start_server: StartSoakServer, broker_url: str, measured: Measured, rooms: int, members: int
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ async def test_all_sockets_are_told_of_a_restart(
         for client in clients:
             client.abort()
     told = sum(client.close_code == 1012 for client in clients)
-    measured("told 1012", f"{told} of {SOCKETS}")
+    measured("closed with 1012", f"{told} of {SOCKETS}")
     measured("seconds from SIGTERM to the end", took)
     assert told >= 0.99 * SOCKETS, f"only {told} of {SOCKETS} saw 1012"
     assert took <= GRACE, f"ended after {took:.1f} s of {GRACE}"

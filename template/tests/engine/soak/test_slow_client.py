@@ -1,4 +1,4 @@
-"""One client of a thousand stops reading: the others do not notice, and its memory is freed."""
+"""One client of a thousand stops reading. The others do not notice, and its memory is freed."""
 
 import asyncio
 import os
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.soak
 
 CLIENTS = 1000
 ROUNDS = 6
-"""Of each kind, in turn: those that count, which are the quietest."""
+"""Rounds of each kind that count: the least disturbed."""
 MOST_ROUNDS = 25
-"""Of each kind, where other processes disturb many."""
+"""Rounds of each kind at most, if other processes disturb many."""
 MESSAGES = 200
 """In a round."""
 INTERVAL = 0.02
@@ -36,7 +36,7 @@ TEXT = "x" * 2000
 QUIET = 0.05
 """The share of a round for which its processes may have waited for others."""
 OUTBOX_BYTES = 64 * 1024
-"""So little that the stalled client is closed within a round."""
+"""Small enough for the stalled client to be closed within a round."""
 
 LARGE_OUTBOX = 64 * 1024 * 1024
 LARGE_TEXT = "x" * 4000
@@ -58,7 +58,7 @@ class Reader(LightClient):
 
 
 class Round(NamedTuple):
-    """What a round was like."""
+    """The result of a round."""
 
     disturbance: float
     """The share of it for which the server and its clients waited for other processes."""
@@ -66,7 +66,7 @@ class Round(NamedTuple):
     """Milliseconds that all but 1 % of the deliveries took at most."""
 
 
-async def test_the_others_do_not_notice(
+async def test_other_clients_do_not_notice_a_slow_one(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     for_server, for_clients = cores()
@@ -83,28 +83,28 @@ async def test_the_others_do_not_notice(
         member(server, credentials, room) as publisher,
     ):
         pids = (server.pid, listeners.pid)
-        await hear_round(listeners, publisher, room, pids)  # a warm-up
+        await run_round(listeners, publisher, room, pids)  # a warm-up
         while len(without) < MOST_ROUNDS and not (are_quiet(without) and are_quiet(stalled)):
             async with member(server, credentials, room):
-                without.append(await hear_round(listeners, publisher, room, pids))
+                without.append(await run_round(listeners, publisher, room, pids))
             memory.append(server.memory())
             async with stalling_member(server, credentials, room) as slow:
-                stalled.append(await hear_round(listeners, publisher, room, pids))
+                stalled.append(await run_round(listeners, publisher, room, pids))
                 await read_until_closed(slow)
     measured("p99 in ms without", in_words(without))
     measured("p99 in ms with one stalled", in_words(stalled))
     ratio = quiet_median(stalled) / quiet_median(without)
     measured("ratio of the medians of the quietest", ratio)
     measured("MB of memory after each pair", [round(size / 1e6, 1) for size in memory])
-    assert are_quiet(without), "other processes disturbed too many rounds: nothing is shown"
-    assert are_quiet(stalled), "other processes disturbed too many rounds: nothing is shown"
+    assert are_quiet(without), "other processes disturbed too many rounds to say anything"
+    assert are_quiet(stalled), "other processes disturbed too many rounds to say anything"
     assert ratio <= 1.1, (
         f"p99 is {ratio:.2f} of that without: {in_words(stalled)} and {in_words(without)}"
     )
     assert memory[-1] <= 1.05 * memory[0], f"memory grew: {memory}"
 
 
-async def test_outbox_of_a_slow_client_is_freed(
+async def test_the_memory_of_a_slow_clients_outbox_is_freed(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     server = await start_server(
@@ -132,7 +132,7 @@ async def test_outbox_of_a_slow_client_is_freed(
 
 
 def are_quiet(rounds: list[Round]) -> bool:
-    """Whether there are enough rounds that other processes left alone."""
+    """Whether there are enough rounds that other processes did not disturb."""
     return sum(a_round.disturbance <= QUIET for a_round in rounds) >= ROUNDS
 
 
@@ -142,7 +142,7 @@ def quiet_median(rounds: list[Round]) -> float:
 
 
 def in_words(rounds: list[Round]) -> str:
-    """From the quietest on, with the share of the time that was lost to other processes."""
+    """The rounds, the least disturbed first, with the share of time lost to other processes."""
     return ", ".join(f"{r.p99:.1f} ({100 * r.disturbance:.0f} %)" for r in sorted(rounds))
 
 
@@ -176,7 +176,7 @@ async def listening(server: SoakServer, user: str, room: str, count: int) -> Asy
 
 
 async def ask(process: Process, line: str) -> str:
-    """Write a line to a process; its answer."""
+    """Write a line to a process. Returns the line that it answers."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{line}\n".encode())
@@ -203,7 +203,7 @@ async def member(
 async def stalling_member(
     server: SoakServer, credentials: Credentials, room: str
 ) -> AsyncIterator[Reader]:
-    """A member that has stopped reading, and for which the kernels keep little."""
+    """A member that has stopped reading, and for which the kernel buffers little."""
     narrow = socket.socket()
     narrow.setblocking(False)
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -216,41 +216,41 @@ async def stalling_member(
 
 
 async def read_until_closed(slow: Reader) -> None:
-    """Whoever reads on finds what was on its way, and then why it ended."""
+    """Check that a client that reads on receives what was buffered, and then code 1013."""
     assert slow.transport is not None
     slow.transport.resume_reading()
     await asyncio.wait([slow.closed], timeout=10)
     assert slow.close_code == 1013, f"closed with {slow.close_code} after {slow.count} messages"
 
 
-async def hear_round(
+async def run_round(
     listeners: Process, publisher: Reader, room: str, pids: tuple[int, int]
 ) -> Round:
-    """Publish a round of messages, and ask how the others heard them."""
+    """Publish a round of messages, and ask the listeners for their latency."""
     loop = asyncio.get_running_loop()
     waited = sum(map(seconds_waited, pids))
-    heard = asyncio.create_task(ask(listeners, str(MESSAGES)))
+    p99_task = asyncio.create_task(ask(listeners, str(MESSAGES)))
     due = loop.time()
     for _ in range(MESSAGES):
         sent_at = time.monotonic_ns()
-        publisher.send(type="publish", room=room, id=str(sent_at), text=f"{sent_at:020} {TEXT}")
+        publisher.publish(room, str(sent_at), f"{sent_at:020} {TEXT}")
         due += INTERVAL
         await asyncio.sleep(due - loop.time())
-    p99 = float(await heard)
+    p99 = float(await p99_task)
     waited = sum(map(seconds_waited, pids)) - waited
     return Round(waited / (MESSAGES * INTERVAL), p99)
 
 
 def seconds_waited(pid: int) -> float:
-    """For how long a process could have run, but another had its core."""
+    """How long a process was ready to run while another had its core."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 async def flood(publisher: Reader, room: str, messages: int) -> None:
-    """Publish as fast as the publisher hears it."""
+    """Publish as fast as the publisher receives its messages."""
     start = publisher.count
     for number in range(messages):
-        publisher.send(type="publish", room=room, id=str(time.monotonic_ns()), text=LARGE_TEXT)
+        publisher.publish(room, str(time.monotonic_ns()), LARGE_TEXT)
         while start + number - publisher.count > 50:
             await asyncio.sleep(0.001)
     while publisher.count < start + messages:

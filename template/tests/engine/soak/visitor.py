@@ -1,9 +1,11 @@
-"""Visitors of a room: they come and leave, and check what they hear meanwhile."""
+"""Visitors of a room: they join and leave, and record what they receive."""
 
 import asyncio
 import json
 import secrets
+from bisect import bisect_right
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Any
 
@@ -16,20 +18,34 @@ HURRIED = 0.3
 """The share of visits that leave without waiting for `joined`."""
 
 
+RECENT = 50
+"""Messages that a first join receives at most."""
+
+
+@dataclass
+class Visit:
+    """One join and what followed."""
+
+    since: int | None
+    """The offset that it named."""
+    joined_at: int = 0
+    """The offset that `joined` named."""
+    offsets: list[int] = field(default_factory=list)
+    """Of the messages that it received."""
+
+
 class Visitor(LightClient):
-    """Visits one room, where each of its messages has to come, and nothing else."""
+    """Visits one room again and again, and receives nothing but its messages."""
 
     def __init__(self, room: str) -> None:
         super().__init__()
         self.room = room
-        self.visits = 0
+        self.visits: list[Visit] = []
         self.is_in = False
         self.faults: list[str] = []
         self.awaited: set[str] = set()
-        """What was published since `joined`, and did not come yet."""
+        """The ids that were published since `joined`, and have not arrived yet."""
         self._position: dict[str, Any] | None = None
-        self._next_offset: int | None = None
-        self._joined_at = 0
         self._has_joined = asyncio.Event()
         self._has_left = asyncio.Event()
 
@@ -39,70 +55,89 @@ class Visitor(LightClient):
         message = json.loads(payload)
         match message["type"]:
             case "message":
-                self._hear(message["offset"])
+                self._receive(message["offset"])
                 self.awaited.discard(message["id"])
             case "joined":
                 self._enter(message)
             case "left":
-                self._leave()
+                self._has_left.set()
             case "welcome":
                 pass
             case _:
                 self.faults.append(payload.decode())
 
     def _enter(self, joined: dict[str, Any]) -> None:
-        if self._next_offset is not None and not joined["recovered"]:
+        visit = self.visits[-1]
+        if visit.since is not None and not joined["recovered"]:
             self.faults.append(f"not recovered: {joined}")
-        self._joined_at = joined["offset"]
+        visit.joined_at = joined["offset"]
         self._position = {"epoch": joined["epoch"], "offset": joined["offset"]}
         self._has_joined.set()
 
-    def _leave(self) -> None:
-        if self._joined_at and (self._next_offset or 0) <= self._joined_at:
-            self.faults.append(f"{self._joined_at} did not come, nor what was before it")
-        self._has_left.set()
-
-    def _hear(self, offset: int) -> None:
+    def _receive(self, offset: int) -> None:
         if self._has_left.is_set() or not self._has_joined.is_set():
-            self.faults.append(f"{offset} came to one who was not there")
-        if self._next_offset not in (None, offset):
-            self.faults.append(f"{offset} came instead of {self._next_offset}")
-        self._next_offset = offset + 1
+            self.faults.append(f"{offset} came outside of a visit")
+            return
+        self.visits[-1].offsets.append(offset)
         if self._position is not None:
             self._position["offset"] = max(self._position["offset"], offset)
 
     async def visit(self, others: Collection["Visitor"], longest: float) -> None:
-        """Join, publish, stay for up to `longest` seconds, and leave when all has come."""
-        self.visits += 1
+        """Join, publish, stay for up to `longest` seconds, and leave when all has arrived."""
         self._has_joined.clear()
         self._has_left.clear()
         since = self._position if CHANCE.random() < 0.5 else None
-        self._next_offset = since["offset"] + 1 if since is not None else None
+        self.visits.append(Visit(since["offset"] if since is not None else None))
         self.send(type="join", room=self.room, **({"since": since} if since else {}))
         if CHANCE.random() >= HURRIED:
             async with asyncio.timeout(PATIENCE):
                 await self._has_joined.wait()
             self.is_in = True
-            self.publish([*others, self], secrets.token_hex(8))
+            self.publish_to([*others, self], secrets.token_hex(8))
             await asyncio.sleep(CHANCE.uniform(0, longest))
             self.is_in = False
-            await self._all_came()
+            await self._wait_for_all()
         self.send(type="leave", room=self.room)
         async with asyncio.timeout(PATIENCE):
             await self._has_left.wait()
 
-    def publish(self, visitors: Collection["Visitor"], name: str) -> None:
-        """Send a message, which is to come to all who are in by now."""
+    def publish_to(self, visitors: Collection["Visitor"], name: str) -> None:
+        """Publish a message, which has to reach all who are in the room now."""
         for visitor in visitors:
             if visitor.is_in:
                 visitor.awaited.add(name)
-        self.send(type="publish", room=self.room, id=name, text="who is here?")
+        self.publish(self.room, name, "who is here?")
 
-    async def _all_came(self) -> None:
-        """Wait for what was published until now."""
+    async def _wait_for_all(self) -> None:
+        """Wait for the messages that were published until now."""
         give_up_at = asyncio.get_running_loop().time() + PATIENCE
         while self.awaited:
             if asyncio.get_running_loop().time() > give_up_at:
-                self.faults.append(f"did not come: {self.awaited}")
+                self.faults.append(f"did not arrive: {self.awaited}")
                 self.awaited.clear()
             await asyncio.sleep(0.005)
+
+
+def faults_in_visits(visitors: Collection[Visitor]) -> list[str]:
+    """Visits in which messages were lost, duplicated or out of order.
+
+    The messages of the room are those that anybody received. A message that nobody received
+    is a fault of its publisher, who waits for it.
+    """
+    visits = [visit for visitor in visitors for visit in visitor.visits]
+    offsets = sorted({offset for visit in visits for offset in visit.offsets})
+    return [
+        f"since {visit.since}, joined at {visit.joined_at}, received {visit.offsets}"
+        for visit in visits
+        if visit.offsets != expected_in(visit, offsets)
+    ]
+
+
+def expected_in(visit: Visit, offsets: list[int]) -> list[int]:
+    """What a visit had to receive, of all messages of the room, up to its last one."""
+    joined_at = bisect_right(offsets, visit.joined_at)
+    start = max(0, joined_at - RECENT)
+    if visit.since is not None:
+        start = bisect_right(offsets, visit.since)
+    last = max(visit.offsets, default=0)
+    return offsets[start : max(joined_at, bisect_right(offsets, last))]

@@ -146,7 +146,7 @@ from alembic import op
 revision: str = "owners_0001"
 down_revision = None
 branch_labels = None
-depends_on = ("accounts_0001",)
+depends_on = ("accounts_1",)
 
 
 def upgrade() -> None:
