@@ -60,4 +60,6 @@ def test_a_missing_dependency_is_found(tmp_path: Path, dependency: str) -> None:
     assert len(kept) == len(lines) - 1
     path.write_text("".join(kept))
     python = install(project, Path(sys.executable))
-    assert failing_tests(project, ["--maxfail=1", "tests/test_realtime.py"], python=python)
+    assert failing_tests(
+        project, ["-m", "engine", "--maxfail=1", "tests/engine/test_realtime.py"], python=python
+    )

@@ -226,10 +226,10 @@ FAULTS = [
         "headers stay as long as their socket",
         MEMORY,
         "app/realtime/server/frames.py",
-        "        self.request.headers.clear()  # the parser holds on to the request\n",
+        "        self.request.headers.clear()  # the parser keeps a reference to the request\n",
         "",
         "tests/engine/server/test_frames.py",
-        "test_headers_go_with_the_handshake",
+        "test_the_headers_of_a_handshake_are_not_kept",
     ),
     Fault(
         "a socket keeps the request that it was, until the garbage is collected",
@@ -238,7 +238,7 @@ FAULTS = [
         "        self.parser = None  # type: ignore[assignment]\n",
         "",
         "tests/engine/server/test_requests.py",
-        "test_a_socket_keeps_nothing_of_the_request_that_it_was",
+        "test_a_socket_keeps_nothing_of_its_request",
     ),
     Fault(
         "a client may send as much as it likes",
@@ -366,7 +366,7 @@ FAULTS = [
         "        if self._is_tolerable():\n            super().handle_pong(event)\n",
         "        super().handle_pong(event)\n",
         "tests/engine/server/test_control_frames.py",
-        "test_a_flood_ends_the_socket_at_once",
+        "test_a_flood_of_control_frames_closes_the_socket_at_once",
     ),
     Fault(
         "a trailer has no end",
@@ -375,7 +375,7 @@ FAULTS = [
         "        else:  # it may be answered already\n            self.transport.close()\n",
         "",
         "tests/engine/server/test_requests.py",
-        "test_what_follows_a_body_has_an_end",
+        "test_trailers_and_chunk_extensions_are_bounded",
     ),
     Fault(
         "one channel that is forgotten moves another",

@@ -12,9 +12,6 @@ from tests.postgres_server import postgres_folders
 from tests.redis_server import redis_folder
 from tests.template import DEFAULT, Combination
 
-SHORT = ["-m", "not soak and not browser"]
-"""The owner's tests and the engine's."""
-
 # What these prove does not depend on who logs in, and with accounts it takes twice as long:
 # each server hashes the passwords of its users.
 OF_THE_BROKER_ALONE = [
@@ -49,6 +46,7 @@ OF_THE_ACCOUNTS_ALONE = [
     "tests/engine/auth/accounts/test_accounts.py",
     "tests/engine/auth/accounts/test_add_user.py",
     "tests/engine/auth/accounts/test_database.py",
+    "tests/engine/auth/accounts/test_identity.py",
     "tests/engine/auth/accounts/test_login_watches.py",
     "tests/engine/auth/accounts/test_settings.py",
     "tests/engine/auth/accounts/test_throttle.py",
@@ -86,17 +84,19 @@ def suite_of(combination: Combination) -> list[str]:
 
     `tests/test_matrix.py` compares the rest with its sibling, which runs it.
     """
+    marks = "not soak and not browser" if combination.client == "html" else "not soak"
+    both = ["-m", marks]  # the owner's tests and the engine's
     if combination != sibling_of(combination):
         own = ["tests/engine/client"] if combination.client != "none" else []
         if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
             own.append(OF_THE_DRIVERS)
-        return [*SHORT, *OF_THE_WHOLE, *own]
+        return [*both, *OF_THE_WHOLE, *own]
     if combination.auth == "none":
-        return SHORT
+        return both
     proven_elsewhere = list(OF_THE_BROKER_ALONE)
     if combination.auth != "cookie":
         proven_elsewhere += OF_THE_ACCOUNTS_ALONE
-    return [*SHORT, *(f"--ignore={name}" for name in proven_elsewhere)]
+    return [*both, *(f"--ignore={name}" for name in proven_elsewhere)]
 
 
 def failing_tests(
