@@ -89,9 +89,12 @@ async def test_code_without_an_event_loop_publishes(
             publisher.signal(room, ChatTyping())
             positions = [publisher.publish(room, HELLO, id="same") for _ in range(2)]
             publisher.notify(alice.user["id"], HELLO)
+            return positions
+
+    def dismiss() -> None:
+        with open_sync_publisher(settings) as publisher:
             publisher.evict(alice.user["id"], room)
             publisher.disconnect(alice.user["id"])
-            return positions
 
     await alice.join(room)
     await alice.join("@me")
@@ -104,6 +107,7 @@ async def test_code_without_an_event_loop_publishes(
     await alice.expect("signal", room=room)
     await alice.expect("message", room=room, offset=first.offset)
     await alice.expect("message", room="@me")
+    await asyncio.to_thread(dismiss)
     await alice.socket.wait_closed()
     assert alice.socket.close_code == 4403
 

@@ -130,7 +130,7 @@ async def test_a_client_has_to_join_a_room_before_it_publishes_there(
 async def test_clients_cannot_publish_or_signal_to_the_room_of_their_user(
     server: AppServer,
 ) -> None:
-    async with open_client(server.ws_url, await sign_in(server.url, "alice")) as alice:
+    async with open_client(server.ws_url, await sign_in(server.url, "zoe")) as alice:
         await alice.join("@me")
         await alice.publish("@me", "hello", id="mine")
         await alice.expect("error", code="forbidden", room="@me", ref="mine")
@@ -142,7 +142,7 @@ async def test_clients_cannot_publish_or_signal_to_the_room_of_their_user(
 
 @pytest.mark.parametrize("type", ["join", "leave", "history", "publish", "signal"])
 async def test_no_client_reaches_the_room_of_another_user(server: AppServer, type: str) -> None:  # noqa: A002
-    credentials = [await sign_in(server.url, name) for name in ("alice", "mallory")]
+    credentials = [await sign_in(server.url, name) for name in ("zoe", "mallory")]
     async with (
         open_client(server.ws_url, credentials[0]) as alice,
         open_client(server.ws_url, credentials[1]) as mallory,

@@ -41,6 +41,11 @@ OUTBOX_BYTES = 64 * 1024
 LARGE_OUTBOX = 64 * 1024 * 1024
 LARGE_TEXT = "x" * 4000
 
+HISTORY_SIZE = 10
+BALLAST_ROOM = "ballast"
+BALLAST = 8 * 1024 * 1024
+"""Bytes, which is twice what Linux buffers at most by default (`tcp_wmem`)."""
+
 
 class Reader(LightClient):
     """Counts the messages."""
@@ -53,7 +58,7 @@ class Reader(LightClient):
     def on_text(self, payload: bytes) -> None:
         if payload.startswith(b'{"type":"message"'):
             self.count += 1
-        elif payload.startswith(b'{"type":"joined"'):
+        elif payload.startswith(b'{"type":"joined"') and not self.joined.done():
             self.joined.set_result(None)
 
 
@@ -70,7 +75,9 @@ async def test_other_clients_do_not_notice_a_slow_one(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     for_server, for_clients = cores()
-    server = await start_server(BROKER_URL=broker_url, OUTBOX_BYTES=OUTBOX_BYTES, HISTORY_SIZE=10)
+    server = await start_server(
+        BROKER_URL=broker_url, OUTBOX_BYTES=OUTBOX_BYTES, HISTORY_SIZE=HISTORY_SIZE
+    )
     os.sched_setaffinity(server.pid, for_server)
     credentials = await sign_in(server.url, "alice")
     without: list[Round] = []
@@ -108,7 +115,10 @@ async def test_the_memory_of_a_slow_clients_outbox_is_freed(
     start_server: StartSoakServer, broker_url: str, room: str, measured: Measured
 ) -> None:
     server = await start_server(
-        BROKER_URL=broker_url, OUTBOX_MESSAGES=0, OUTBOX_BYTES=LARGE_OUTBOX, HISTORY_SIZE=10
+        BROKER_URL=broker_url,
+        OUTBOX_MESSAGES=0,
+        OUTBOX_BYTES=LARGE_OUTBOX,
+        HISTORY_SIZE=HISTORY_SIZE,
     )
     credentials = await sign_in(server.url, "alice")
     messages = 5 * LARGE_OUTBOX // 4 // len(LARGE_TEXT)
@@ -203,13 +213,21 @@ async def member(
 async def stalling_member(
     server: SoakServer, credentials: Credentials, room: str
 ) -> AsyncIterator[Reader]:
-    """A member that has stopped reading, and for which the kernel buffers little."""
+    """A member that has stopped reading, and for which the kernel's buffers are full.
+
+    How much they hold depends on the kernel. So the member first asks for more history than
+    they ever hold, which does not count against its outbox.
+    """
     narrow = socket.socket()
     narrow.setblocking(False)
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     # The other side's send buffer grows with it (`man 7 tcp`).
     narrow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
     async with member(server, credentials, room, narrow) as slow:
+        slow.send(type="join", room=BALLAST_ROOM)
+        await flood(slow, BALLAST_ROOM, HISTORY_SIZE)
+        for _ in range(BALLAST // (HISTORY_SIZE * len(LARGE_TEXT))):
+            slow.send(type="history", room=BALLAST_ROOM)
         assert slow.transport is not None
         slow.transport.pause_reading()
         yield slow
