@@ -31,6 +31,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from broadcaster import Event
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from app import PROJECT_NAME
 from app.realtime.broker.base import (
@@ -46,11 +51,6 @@ from app.realtime.broker.base import (
 from app.realtime.broker.redis.pipeline import Argument, Outage, Pipeline, Script, describe
 from app.realtime.broker.redis.subscriptions import Subscriptions
 from app.realtime.protocol import Position
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from hiredis import pack_command
-
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from broadcaster import Event
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, Publication, Resubscribed
 from app.realtime.broker.redis.pipeline import Outage, Pipeline, Script, describe
 from app.realtime.metrics import BROKER_RECONNECTS, POISON
 from app.realtime.protocol import Position
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
 
 logger = logging.getLogger(__name__)
 
