@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -10,9 +11,11 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from tests.engine.broker.redis.test_outage import PERSISTENT
+from tests.engine.broker.redis.test_connection import Relay
+from tests.engine.broker.redis.test_outage import PERSISTENT, without_subscriptions
+from tests.support.auth import sign_in
 from tests.support.broker.redis import RedisServer
-from tests.support.client import Client
+from tests.support.client import PATIENCE, Client, open_client
 from tests.support.pair import pair_in, start_pair, wait_until_ready
 from tests.support.server import AppServer, StartServer
 
@@ -41,8 +44,22 @@ def hello(text: str) -> dict[str, object]:
     return {"event": "chat.message", "data": {"text": text}}
 
 
-async def close_code(client: Client) -> int | None:
-    async with asyncio.timeout(1):
+@asynccontextmanager
+async def others_in(room: str, servers: list[AppServer]) -> AsyncIterator[list[Client]]:
+    """A client of another user on each worker, who is in this room."""
+    async with AsyncExitStack() as stack:
+        others = []
+        for server in servers:
+            credentials = await sign_in(server.url, "carol")
+            other = await stack.enter_async_context(open_client(server.ws_url, credentials))
+            await other.join(room)
+            others.append(other)
+        yield others
+
+
+async def close_code(client: Client, patience: float = 1) -> int | None:
+    """The code with which a socket is closed within so many seconds."""
+    async with asyncio.timeout(patience):
         await client.socket.wait_closed()
     return client.socket.close_code
 
@@ -52,7 +69,7 @@ async def test_publishing_reaches_the_right_sockets_on_both_workers(
     start_server: StartServer, redis_server: RedisServer, room: str, asked: int
 ) -> None:
     servers = await start_workers(start_server, redis_server.url)
-    async with pair_in(room, servers) as clients, pair_in(f"{room}.2"[-64:], servers) as others:
+    async with pair_in(room, servers) as clients, others_in(f"{room}.2"[-64:], servers) as others:
         for client in (*clients, *others):
             await client.join("@me")
         assert await post(servers[asked], "publish", room=room, **hello("to the room")) == 202
@@ -63,11 +80,13 @@ async def test_publishing_reaches_the_right_sockets_on_both_workers(
             assert await post(servers[asked], "publish", **body) == 202
             message = await client.expect("message", room="@me")
             assert message["data"] == {"text": client.user["id"]}
-        ids = {client.user["id"] for client in clients}
+        for client in (*clients, *others):
+            await client.on_the_way()
+        for client in clients:
+            texts = [it["data"]["text"] for it in client.seen if it["type"] == "message"]
+            assert texts == ["to the room", client.user["id"]]
         for other in others:
-            frames = await other.on_the_way()
-            texts = {it["data"]["text"] for it in frames if it["type"] == "message"}
-            assert texts <= ids & {other.user["id"]}
+            assert "message" not in {frame["type"] for frame in other.seen}
 
 
 @pytest.mark.parametrize("asked", [0, 1])
@@ -75,7 +94,7 @@ async def test_evicting_and_disconnecting_act_on_both_workers_within_a_second(
     start_server: StartServer, redis_server: RedisServer, room: str, asked: int
 ) -> None:
     servers = await start_workers(start_server, redis_server.url)
-    async with pair_in(room, servers) as clients, pair_in(room, servers) as others:
+    async with pair_in(room, servers) as clients, others_in(room, servers) as others:
         for client in clients:
             body = {"user": client.user["id"], "room": room}
             assert await post(servers[asked], "evict", **body) == 202
@@ -84,10 +103,9 @@ async def test_evicting_and_disconnecting_act_on_both_workers_within_a_second(
         for client in clients:
             assert await post(servers[asked], "disconnect", user=client.user["id"]) == 202
             assert await close_code(client) == 4403
-        gone = {client.user["id"] for client in clients}
         for other in others:
-            frames = await other.on_the_way()
-            assert ("left" in {it["type"] for it in frames}) is (other.user["id"] in gone)
+            await other.on_the_way()  # it is still connected
+            assert "left" not in {frame["type"] for frame in other.seen}
 
 
 async def test_an_outage_is_answered_with_503_and_nothing_accepted_is_lost(
@@ -126,24 +144,58 @@ async def test_an_outage_is_answered_with_503_and_nothing_accepted_is_lost(
         assert await post(servers[0], "evict", **body) == 202
         await bob.expect("left", room=room, reason="evicted")
         assert await post(servers[1], "disconnect", user=alice.user["id"]) == 202
-        await alice.socket.wait_closed()
-        assert alice.socket.close_code == 4403
+        assert await close_code(alice, PATIENCE) == 4403
 
 
 async def test_a_command_that_a_worker_could_not_receive_is_carried_out_later(
     start_server: StartServer, redis_server: RedisServer, room: str
 ) -> None:
     servers = await start_workers(start_server, redis_server.url)
+    async with pair_in(room, servers) as (alice, bob):
+        async with without_subscriptions(redis_server.url):
+            assert await post(servers[0], "disconnect", user=bob.user["id"]) == 202
+            assert await post(servers[1], "disconnect", user=alice.user["id"]) == 202
+            await asyncio.sleep(0.2)
+            for client in (alice, bob):
+                await client.on_the_way()  # it is still connected
+        for client in (alice, bob):
+            assert await close_code(client, PATIENCE) == 4403
+
+
+async def test_a_worker_that_lost_its_connection_to_redis_disconnects_when_it_reconnects(
+    start_server: StartServer, redis_server: RedisServer, tmp_path: Path, room: str
+) -> None:
+    relay = Relay(redis_server)
+    async with relay.running():
+        settings = {"API_KEYS": KEY, "PING_INTERVAL": 1}
+        urls = (redis_server.url, relay.url)
+        servers = [await start_server(BROKER_URL=url, **settings) for url in urls]
+        await wait_until_ready(servers)
+        async with pair_in(room, servers) as (alice, bob):
+            relay.target = RedisServer(tmp_path)  # which does not run
+            relay.reset()
+            await servers[1].wait_for_status("/readyz", 503)
+            for client in (alice, bob):
+                assert await post(servers[0], "disconnect", user=client.user["id"]) == 202
+            assert await close_code(alice) == 4403
+            await bob.on_the_way()  # it is still connected
+            relay.target = redis_server
+            assert await close_code(bob, PATIENCE) == 4403
+
+
+async def test_a_command_that_was_accepted_before_redis_was_killed_is_carried_out(
+    start_server: StartServer, redis_server: RedisServer, room: str
+) -> None:
+    servers = await start_workers(start_server, redis_server.url)
     async with pair_in(room, servers) as (alice, bob), Redis.from_url(redis_server.url) as redis:
+        # No worker receives it before Redis is killed. The restarted Redis allows it again.
         await redis.acl_setuser("default", enabled=True, commands=["-subscribe"])
         await redis.client_kill_filter(_type="pubsub")
-        assert await post(servers[0], "disconnect", user=bob.user["id"]) == 202
+        assert await post(servers[0], "evict", user=bob.user["id"], room=room) == 202
         assert await post(servers[1], "disconnect", user=alice.user["id"]) == 202
-        await asyncio.sleep(0.2)
+        redis_server.kill()
         for client in (alice, bob):
-            await client.on_the_way()  # it is still connected
-        await redis.acl_setuser("default", enabled=True, commands=["+subscribe"])
-        for client in (alice, bob):
-            async with asyncio.timeout(10):
-                await client.socket.wait_closed()
-            assert client.socket.close_code == 4403
+            assert "left" not in {frame["type"] for frame in await client.on_the_way()}
+        await redis_server.start()
+        await bob.expect("left", room=room, reason="evicted")
+        assert await close_code(alice, PATIENCE) == 4403

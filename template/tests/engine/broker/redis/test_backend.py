@@ -268,6 +268,20 @@ async def test_a_position_that_was_lost_and_did_not_expire_begins_an_epoch(
 
 
 @shared_redis
+async def test_a_channel_whose_keys_were_deleted_gives_no_offset_twice(
+    broker_url: str, room: str
+) -> None:
+    async with connected(broker_url) as backend, Redis.from_url(broker_url) as redis:
+        old = await backend.publish(room, record("old"))
+        await redis.delete(*[key async for key in redis.scan_iter(match=f"*:{room}")])
+        new = await backend.publish(room, record("new"))  # by a worker that has seen nothing of it
+        assert old is not None
+        assert new is not None
+        assert new.epoch == old.epoch
+        assert new.offset > old.offset
+
+
+@shared_redis
 async def test_offsets_grow_when_the_clock_is_behind(broker_url: str, room: str) -> None:
     async with connected(broker_url) as backend, Redis.from_url(broker_url) as redis:
         await subscribe(backend, room)
