@@ -73,7 +73,7 @@ class Commands:
             return False
         if there.offset <= here.offset:
             return True
-        if publication.previous > here.offset:
+        if publication.previous != here.offset:
             return False
         self._position = there
         self._read(publication.message)
@@ -98,21 +98,19 @@ class Commands:
         while True:
             seen = self._position
             try:
-                if seen is None:
-                    history = await self._backend.history(CHANNEL, last=1000)
-                else:
-                    history = await self._backend.history(CHANNEL, last=0, after=[seen], seen=seen)
+                history = await self._backend.history(
+                    CHANNEL, last=1000, after=[] if seen is None else [seen], seen=seen
+                )
             except BrokerUnavailable:
                 await asyncio.sleep(random.uniform(0.1, 1))  # noqa: S311
             else:
                 break
-        if seen is None:
-            self._position = history.position
-            for publication in history.publications:
-                self._read(publication.message, since=self._started_at)
-            return
+        self._position = history.position
+        since = self._started_at if seen is None else 0
+        # Of a new epoch, this worker has carried out nothing.
+        here = seen.offset if seen is not None and seen.epoch == history.position.epoch else -1
         for publication in history.publications:
-            self._take(publication)
-        if self._position != history.position:
-            self._position = history.position
+            if publication.position.offset > here:
+                self._read(publication.message, since)
+        if seen is not None and here < history.reaches_back_to:
             logger.warning("commands to disconnect or evict users may have been lost")

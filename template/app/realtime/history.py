@@ -41,9 +41,13 @@ class Past:
 
     def since(self, position: Position) -> list[Frames] | None:
         """What came after a position. None if that is not known any more."""
-        if position.epoch != self._position.epoch or not (
-            self._reaches_back_to <= position.offset <= self._position.offset
-        ):
+        first = self._deliveries[0].offset if self._deliveries else self._position.offset
+        # The broker lost its data if a client has received something between these two.
+        is_known = (
+            position.offset == self._reaches_back_to
+            or first <= position.offset <= self._position.offset
+        )
+        if position.epoch != self._position.epoch or not is_known:
             return None
         return [it.frames for it in self._deliveries if it.offset > position.offset]
 

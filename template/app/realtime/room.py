@@ -184,7 +184,7 @@ class Room:
             return False
         if position.offset <= here.offset:
             return True
-        if publication.previous > here.offset:
+        if publication.previous != here.offset:
             return False
         self.position = position
         body = publication.message

@@ -91,6 +91,42 @@ async def test_commands_from_before_the_start_are_not_carried_out() -> None:
         assert users == ["now"]
 
 
+@pytest.mark.parametrize("noticed", ["by the next command", "when it is subscribed again"])
+async def test_commands_of_a_new_epoch_are_carried_out(noticed: str) -> None:
+    backend = InterruptedBackend()
+    publisher = Publisher(backend)
+    async with worker(backend) as users:
+        await publisher.disconnect("before")
+        await until(lambda: users == ["before"])
+        backend.is_interrupted = noticed == "when it is subscribed again"
+        backend._channels[CHANNEL] = Channel(Position(epoch="new", offset=0))
+        await publisher.disconnect("after")
+        if backend.is_interrupted:
+            await until(backend._published.empty)
+            await asyncio.sleep(0.01)
+            backend.resume()
+        await until(lambda: users == ["before", "after"])
+
+
+async def test_commands_that_history_still_has_are_carried_out_after_a_gap(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = InterruptedBackend()
+    backend.history_size = 2
+    publisher = Publisher(backend)
+    async with worker(backend) as users:
+        await publisher.disconnect("before")
+        await until(lambda: users == ["before"])
+        backend.is_interrupted = True
+        for user in ("forgotten", "third", "fourth"):
+            await publisher.disconnect(user)
+        await until(backend._published.empty)
+        await asyncio.sleep(0.01)
+        backend.resume()
+        await until(lambda: users == ["before", "third", "fourth"])
+        assert "may have been lost" in caplog.text
+
+
 async def test_commands_that_are_lost_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     backend = InterruptedBackend()
     async with worker(backend):

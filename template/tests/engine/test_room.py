@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from starlette.types import Message
 
-from app.realtime.broker import Publication
+from app.realtime.broker import History, Publication
 from app.realtime.connection import Connection
 from app.realtime.identity import User
 from app.realtime.metrics import DELIVERY_SECONDS, POISON
@@ -182,14 +182,40 @@ async def test_offsets_need_not_be_contiguous(room: Room) -> None:
     assert [frame["offset"] for frame in socket.given] == [1000, 1500, 1501]
 
 
-async def test_a_publication_after_a_missing_one_is_not_delivered(room: Room) -> None:
+@pytest.mark.parametrize("previous", [20, 0], ids=["missed", "lost by the broker"])
+async def test_a_publication_after_a_missing_one_is_not_delivered(
+    room: Room, previous: int
+) -> None:
     socket = TransportSocket()
     async with member_of(room, socket):
         assert room.deliver(publication(10, 0))
-        assert not room.deliver(publication(30, 20))
+        assert not room.deliver(publication(30, previous))
         room.flush()
     assert room.position.offset == 10
     assert [frame["offset"] for frame in socket.given] == [10]
+
+
+async def test_members_are_told_when_the_broker_lost_what_they_have(room: Room) -> None:
+    socket = TransportSocket()
+    async with member_of(room, socket):
+        room.deliver(publication(10, 0))
+        assert not room.fill(History(Position(epoch="epoch", offset=30), [publication(30, 0)]))
+        room.flush()
+    assert [frame["type"] for frame in socket.given] == ["message", "resync"]
+
+
+@pytest.mark.parametrize(
+    ("since", "missed"),
+    [(0, None), (5, 2), (7, None), (10, 1), (20, 0), (25, None)],
+    ids=["forgotten", "before all", "lost by the broker", "one", "all", "unknown"],
+)
+def test_what_came_after_a_position(room: Room, since: int, missed: int | None) -> None:
+    chain = [publication(10, 5), publication(20, 10)]
+    room.position = Position(epoch="epoch", offset=20)
+    past = room.past(History(room.position, chain))
+    frames = past.since(Position(epoch="epoch", offset=since))
+    assert (None if frames is None else len(frames)) == missed
+    assert past.since(Position(epoch="other", offset=since)) is None
 
 
 VALID = '{"id":"1","event":"e","data":{},"sent_at":"2026-01-01T00:00:00Z"'

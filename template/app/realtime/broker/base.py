@@ -111,7 +111,7 @@ class Backend(BroadcastBackend):
     **Positions.** Every record gets a position: an epoch and an offset. Within an epoch the
     offsets of a channel grow; they need not be contiguous, so nobody calculates with them.
     Each publication also names the offset `previous` to its own. A subscriber whose own
-    offset is lower has missed something.
+    offset is another one has missed something, or the broker has lost something.
 
     **Epochs.** When publications that somebody may have seen are lost before their time, for
     example because the broker restarted without its data, a new epoch begins. An offset of

@@ -15,7 +15,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from testcontainers.community.redis import RedisContainer
 
+from tests.support.quick_start import preload
 from tests.support.server import PATIENCE, free_port
+
+preload("redis.asyncio")
 
 
 @asynccontextmanager

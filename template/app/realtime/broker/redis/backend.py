@@ -11,9 +11,13 @@ it if the clock is behind. So a channel that was forgotten never gives an offset
 Reading a channel stores nothing. The position of a channel takes some 150 bytes for a week
 after its last publication, or for as long as its history.
 
-All channels share an epoch. It changes when Redis restarts without an append-only file and
+All channels that begin in the same week share an epoch, and keep it for as long as Redis
+knows their position. So after a position expired, no client takes what is forgotten for
+received. The shared epoch also changes when Redis restarts without an append-only file and
 when a replica takes over. A channel gets an epoch of its own when a worker has seen more
 of it than Redis remembers.
+
+Redis must not evict keys (`maxmemory-policy noeviction`, its default).
 
 Redis 6.2 or later is needed.
 """
@@ -202,7 +206,7 @@ class RedisBackend(Backend):
             len(keys),
             *keys,
             f"{self._worker}-{next(self._commands):x}",
-            max(POSITION_SECONDS, ceil(self.history_seconds)),
+            POSITION_SECONDS,
             self.history_size,
             ceil(self.history_seconds),
             seen.epoch if seen is not None else "",

@@ -19,7 +19,7 @@ for index = 8, #ARGV, 2 do
 end
 local entries = {}
 if after < offset then
-  local start = math.max(after + 1, tonumber(string.match(oldest, '^%d+')))
+  local start = math.max(after + 1, since)
   entries = redis.call('XREVRANGE', KEYS[3], '+', format(start) .. '-0')
 end
 local last = tonumber(ARGV[7])

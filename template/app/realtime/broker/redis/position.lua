@@ -4,7 +4,7 @@
 -- KEYS[3]  its history: a stream with an entry for each record, whose ID is the offset
 -- KEYS[4]  its ids: for each record of the history, "<offset> <digest>"
 -- ARGV[1]  epoch to begin with, if one has to begin
--- ARGV[2]  seconds to remember the position after its last publication
+-- ARGV[2]  seconds of a period; a position is remembered that long, or as long as history
 -- ARGV[3]  records to remember
 -- ARGV[4]  seconds to remember a record
 -- ARGV[5]  epoch and
@@ -16,7 +16,8 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local oldest = format(math.max(0, now - ARGV[4] * 1000000)) .. '-0'
+local since = math.max(0, now - ARGV[4] * 1000000)  -- what is older is forgotten
+local oldest = format(since) .. '-0'
 
 -- Another run of a server may have lost the last records, if it restored a snapshot or was
 -- a replica. With an append-only file of its own it has them.
@@ -36,11 +37,12 @@ local function server_epoch()
   return epoch
 end
 
-local server = server_epoch()
+local whole = server_epoch()
+local lifetime = math.max(tonumber(ARGV[2]), tonumber(ARGV[4])) + 1
 
 local function remember(epoch, offset)
-  redis.call('HSET', KEYS[2], 'server', server, 'epoch', epoch, 'offset', format(offset))
-  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  redis.call('HSET', KEYS[2], 'server', whole, 'epoch', epoch, 'offset', format(offset))
+  redis.call('EXPIRE', KEYS[2], lifetime)
 end
 
 local function begin_epoch()
@@ -49,27 +51,29 @@ local function begin_epoch()
   return ARGV[1], 0
 end
 
--- A channel without a position is at 0 in the server's epoch. Reading it stores nothing.
+-- A channel without a position is at 0 in the epoch of this period. Reading it stores nothing.
 local function position()
   local known = redis.call('HMGET', KEYS[2], 'server', 'epoch', 'offset')
   local seen = tonumber(ARGV[6])
-  if known[1] == server then
+  if known[1] == whole then
     local epoch, offset = known[2], tonumber(known[3])
     if ARGV[5] == epoch and seen > offset then
       return begin_epoch()
     end
     return epoch, offset
   end
-  if known[1] then
-    redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-  end
-  if ARGV[5] == server and seen > 0 then
+  -- If Redis evicted the position alone, the history has no epoch any more.
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  if string.sub(ARGV[5], 1, #whole + 1) == whole .. '-' then
     -- The offset is a time. If it is recent, the position did not expire: it was lost.
-    if now - seen < ARGV[2] * 1000000 then
+    if seen > 0 and now - seen < lifetime * 1000000 then
       return begin_epoch()
     end
-    return server, seen
+    return ARGV[5], seen  -- the worker has listened since: nothing was published
   end
+  -- A position outlives a period. So if one expired, this is another epoch than that of the
+  -- publications that are forgotten.
+  local server = whole .. '-' .. format(math.floor(now / (ARGV[2] * 1000000)))
   return server, 0
 end
 

@@ -8,35 +8,31 @@
 local epoch, previous = position()
 local size = tonumber(ARGV[3])
 
-local function forget(size)
-  while true do
-    local entry = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
-    if not entry then
-      return
-    end
-    local offset = tonumber(string.match(entry[1], '^%d+'))
-    local is_new = now - offset <= ARGV[4] * 1000000
-    if is_new and redis.call('XLEN', KEYS[3]) <= size then
-      return
-    end
-    redis.call('XDEL', KEYS[3], entry[1])
-    redis.call('HDEL', KEYS[4], entry[2][2])
-  end
-end
-
-forget(size)
 local taken = redis.call('HGET', KEYS[4], ARGV[8])
 if taken then
   local offset, digest = string.match(taken, '^(%d+) (.*)$')
-  return { epoch, offset, digest == ARGV[9] and 0 or 1 }
+  if tonumber(offset) >= since then
+    return { epoch, offset, digest == ARGV[9] and 0 or 1 }
+  end
 end
+
+-- Forget what is too old, and what is too much once this record is added.
+local excess = redis.call('XLEN', KEYS[3]) - math.max(0, size - 1)
+repeat
+  local entry = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+  local goes = entry and (excess > 0 or tonumber(string.match(entry[1], '^%d+')) < since)
+  if goes then
+    redis.call('XDEL', KEYS[3], entry[1])
+    redis.call('HDEL', KEYS[4], entry[2][2])
+    excess = excess - 1
+  end
+until not goes
 
 -- Microseconds since 1970, which is exact in a double until the year 2255.
 local offset = math.max(previous + 1, now)
 remember(epoch, offset)
 offset, previous = format(offset), format(previous)
 if size > 0 then
-  forget(size - 1)
   redis.call(
     'XADD', KEYS[3], offset .. '-0', 'id', ARGV[8], 'previous', previous, 'message', ARGV[10]
   )

@@ -18,6 +18,7 @@ from app.realtime.broker.redis.backend import RedisBackend, connection_pool
 from app.realtime.broker.redis.pipeline import MAX_WAITING, Pipeline
 from app.realtime.broker.redis.subscriptions import Subscriptions
 from app.realtime.protocol import Position
+from tests.engine.broker.contract import messages, remembered
 from tests.support.broker.redis import RedisServer
 from tests.support.client import PATIENCE, until
 
@@ -246,13 +247,36 @@ async def test_a_channel_whose_position_expired_goes_on_above_its_old_offsets(
         async with asyncio.timeout(PATIENCE):
             while await redis.exists(key):
                 await asyncio.sleep(0.05)
-        # A worker that has seen the old position is still there, and a new one is not elsewhere.
+        # A worker that has seen the old position is still there; one that has not begins anew.
         assert (await backend.history(room, last=9, seen=old)).position == old
-        assert (await backend.history(room, last=9)).position.offset == 0
+        unknown = (await backend.history(room, last=9)).position
+        assert (unknown.epoch != old.epoch, unknown.offset) == (True, 0)
         await backend.publish(room, record("new"), old)
         new = await next_publication(backend)
         assert new.position.epoch == old.epoch
         assert new.previous == old.offset < new.position.offset
+
+
+@shared_redis
+async def test_nothing_is_forgotten_in_silence_when_a_position_expired(
+    broker_url: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.realtime.broker.redis.backend.POSITION_SECONDS", 1)
+    async with (
+        connected(broker_url, history_seconds=1) as backend,
+        Redis.from_url(broker_url) as redis,
+    ):
+        await subscribe(backend, room)
+        seen = await backend.publish(room, record("which the client has seen"))
+        await backend.publish(room, record("which the client has missed"))
+        assert seen is not None
+        async with asyncio.timeout(PATIENCE):
+            while await redis.exists(f"{PROJECT_NAME}:0:position:{room}"):
+                await asyncio.sleep(0.05)
+        await backend.publish(room, record("new"))  # by a worker that has seen nothing of it
+        history = await backend.history(room, last=0, after=[seen])
+        assert history.position.epoch != seen.epoch
+        assert not history.publications
 
 
 @shared_redis
@@ -279,6 +303,30 @@ async def test_a_channel_whose_keys_were_deleted_gives_no_offset_twice(
         assert new is not None
         assert new.epoch == old.epoch
         assert new.offset > old.offset
+
+
+@shared_redis
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("position", [], ["new"]),
+        ("history", [], ["new"]),
+        ("ids", ["one", "two"], ["one", "two", "new"]),
+    ],
+)
+async def test_history_has_no_gap_when_redis_evicted_a_key(
+    broker_url: str, room: str, kind: str, before: list[str], after: list[str]
+) -> None:
+    async with connected(broker_url) as backend, Redis.from_url(broker_url) as redis:
+        await subscribe(backend, room)
+        for name in ("one", "two"):
+            await backend.publish(room, record(name))
+        await redis.delete(f"{PROJECT_NAME}:0:{kind}:{room}")
+        assert await remembered(backend, room) == before
+        await backend.publish(room, record("new"))
+        assert await remembered(backend, room) == after
+        page = await backend.page(room, before=None, limit=9)
+        assert messages(page.publications) == after
 
 
 @shared_redis
