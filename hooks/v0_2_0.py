@@ -1,8 +1,8 @@
 """What v0.2.0 can't do by rendering.
 
 Before the update: files that belong to the owner from v0.2.0 on have a new form there, and
-an update would leave the old one as it is. They are removed, so that the new ones come. The
-owner's edits stay in git, and a sentence says where.
+an update would leave the old one as it is. So this script writes the new ones. The owner's
+edits stay in git, and a sentence says where.
 
 After it: the owner's own modules import names that moved. Imports are rewritten in place
 where that is safe. Everything else is printed with its file and line, and left as it is. A
@@ -12,6 +12,7 @@ second run finds its work done.
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 OWNERS_FILES = (
-    *("app/main.py", "app/permissions.py", "app/settings.py"),
-    *("app/routes/__init__.py", "app/routes/echo.py"),
-    "tests/conftest.py",
+    *("app/main.py", "app/settings.py", "app/routes/__init__.py", "app/routes/echo.py"),
+    *("tests/conftest.py", "tests/test_chat.py"),
 )
-"""Of these, only v0.1.0 and earlier have another form."""
+"""Those that v0.1.0 and earlier have in another form, and the examples, which no update brings."""
+
+TEMPLATE = Path(__file__).parent.parent / "template"
 
 ENGINE_FOLDER = "app/realtime"
 """What only v0.2.0 and later have."""
@@ -64,6 +66,7 @@ MODULES = {
 """Where the names of a module are now, unless `MOVED` says otherwise."""
 
 MOVED = {
+    ("app.__main__", "main"): f"{REALTIME}.command_line",
     (ACCOUNTS, "Base"): "app.auth",
     (ACCOUNTS, "LoggedIn"): f"{ACCOUNTS}.throttle",
     (ACCOUNTS, "check_password"): f"{ACCOUNTS}.throttle",
@@ -158,7 +161,7 @@ class Notes:
 
 def main() -> None:
     if os.environ.get("STAGE") == "before":
-        make_room()
+        renew()
         return
     notes = Notes()
     for path in python_files():
@@ -172,17 +175,17 @@ def main() -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def make_room() -> None:
-    """Remove the old form of the owner's files, which git has."""
+def renew() -> None:
+    """Replace the old form of the owner's files, which git has."""
     if Path(ENGINE_FOLDER).exists():
         return
-    removed = [name for name in OWNERS_FILES if Path(name).exists()]
-    for name in removed:
-        Path(name).unlink()
-    if removed:
+    replaced = [name for name in OWNERS_FILES if Path(name).exists()]
+    for name in OWNERS_FILES:
+        shutil.copyfile(TEMPLATE / name, name)
+    if replaced:
         sys.stdout.write(
-            f"These files have a new form: {', '.join(removed)}. If you edited one, see what "
-            f"you had with git show HEAD:{removed[0]}, and make your edits again.\n"
+            f"These files have a new form: {', '.join(replaced)}. If you edited one, see what "
+            f"you had with git show HEAD:{replaced[0]}, and make your edits again.\n"
         )
 
 
@@ -309,7 +312,7 @@ def note_what_is_built_otherwise(path: Path, tree: ast.Module, notes: Notes) -> 
                     node.lineno,
                     f"{node.name}: a start does not create tables any more, migrations/ does. "
                     "Write one for this table, with if_not_exists=True for databases that have "
-                    "it, and import this module in migrations/env.py.",
+                    "it. alembic finds it if handlers, permissions or routes import this module.",
                 )
         if isinstance(node, ast.Attribute) and node.attr == "transaction":
             owner = ast.unparse(node.value).rpartition(".")[2]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -15,9 +16,11 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from tests.template import ROOT
+from tests.app_server import serving
+from tests.template import ROOT, Combination, render
 
 BENCH = ROOT / "bench"
 FAULTS = ("lost", "doubled", "reordered", "strangers", "given_up", "closed")
@@ -165,6 +168,20 @@ def test_a_message_to_the_wrong_room_is_reported(generator: Path) -> None:
     with faulty_server(lambda _, message: [message]) as port:  # it knows no rooms
         report = load(generator, port, "--rooms", "2", "--clients", "2")
     assert set(faults(report)) == {"strangers"}
+
+
+def test_frames_as_long_as_the_apps_are_as_long(tmp_path: Path) -> None:
+    catalog = runpy.run_path(str(BENCH / "catalog.py"))
+
+    def filled(template: str) -> str:
+        return template.replace("%r", "r0").replace("%s", "1").replace("%p", "x" * 100)
+
+    project = render(tmp_path / "my-chat", Combination("none", "memory", "html"))
+    with serving(project) as server, connect(f"ws://127.0.0.1:{server.port}/ws") as socket:
+        socket.send(filled(catalog["PROTOCOL"].hello[0]))
+        socket.send(filled(catalog["PROTOCOL"].publish))
+        frame = next(str(it) for it in socket if '"type":"message"' in str(it))
+    assert len(frame) == len(filled(catalog["FRAMED"].publish))
 
 
 def test_a_system_that_cannot_run_is_a_row_with_the_reason(tmp_path: Path) -> None:

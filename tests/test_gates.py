@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.gates.dependencies import undeclared_or_unused
-from tests.gates.files import wrong_files
+from tests.gates.files import in_no_project, wrong_files
 from tests.gates.residue import traces_of_jinja, traces_of_unchosen
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, type_errors, unformatted
@@ -48,6 +48,13 @@ def test_a_missing_file_is_found(project: Path) -> None:
 def test_an_empty_folder_is_found(project: Path) -> None:
     (project / "client").mkdir()
     assert wrong_files(project, DEFAULT) == ["client: an empty folder"]
+
+
+def test_a_file_that_no_project_has_is_found(project: Path) -> None:
+    (project / "app" / "events.py").unlink()
+    findings = in_no_project([project])
+    assert {"app/auth/jwt.py: in no project", "app/events.py: in no project"} <= {*findings}
+    assert "app/main.py: in no project" not in findings
 
 
 # --- Residue ------------------------------------------------------------------

@@ -7,12 +7,20 @@ import pytest
 
 from tests.gates import expect_none
 from tests.gates.dependencies import undeclared_or_unused
-from tests.gates.files import files_in, wrong_files
+from tests.gates.files import files_in, in_no_project, wrong_files
 from tests.gates.residue import traces_of_jinja, traces_of_unchosen
-from tests.gates.suite import failing_tests, sibling_of, suite_of
+from tests.gates.suite import (
+    OF_THE_ACCOUNTS_ALONE,
+    OF_THE_BROKER_ALONE,
+    OF_THE_WHOLE,
+    collected,
+    failing_tests,
+    sibling_of,
+    suite_of,
+)
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, type_errors, unformatted
-from tests.template import COMBINATIONS, Combination, Rendered, render, sample
+from tests.template import COMBINATIONS, Combination, Rendered, render, sample, snapshot
 
 every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 
@@ -33,6 +41,26 @@ def test_page_comes_back_by_itself(tmp_path: Path, combination: Combination) -> 
     project = render(tmp_path / "my-chat", combination)
     expect_none(failing_tests(project, ["-m", "browser"]))
     shutil.rmtree(project)
+
+
+def test_the_default_run_has_the_owners_tests_and_each_mark_its_own(tmp_path: Path) -> None:
+    project = render(tmp_path / "my-chat")
+    owners = collected(project)
+    engine, browser, soak = (collected(project, "-m", it) for it in ("engine", "browser", "soak"))
+    assert owners
+    assert all(test.startswith("tests/test_") for test in owners)
+    assert all(test.startswith("tests/engine/") for test in engine)
+    assert all(test.startswith("tests/engine/client/html/") for test in browser)
+    assert all(test.startswith("tests/engine/soak/") for test in soak)
+    everything = collected(project, "-m", "")
+    assert owners | engine | browser | soak == everything
+    assert len(owners) + len(engine) + len(browser) + len(soak) == len(everything)
+
+
+def test_every_suite_that_a_selection_names_is_there() -> None:
+    template = snapshot() / "template"
+    for name in (*OF_THE_BROKER_ALONE, *OF_THE_ACCOUNTS_ALONE, *OF_THE_WHOLE):
+        assert (template / name).exists(), name
 
 
 # What may differ between siblings, beside the files of an option alone.
@@ -72,6 +100,10 @@ def test_types_are_strict(rendered: Rendered, combination: Combination) -> None:
 @every_combination
 def test_has_exactly_the_files_of_its_options(rendered: Rendered, combination: Combination) -> None:
     expect_none(wrong_files(rendered(combination), combination))
+
+
+def test_every_file_of_the_template_is_in_some_project(rendered: Rendered) -> None:
+    expect_none(in_no_project(map(rendered, COMBINATIONS)))
 
 
 @every_combination

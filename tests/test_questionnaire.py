@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -111,11 +112,6 @@ def test_every_distribution_name_is_accepted(tmp_path: Path, name: str) -> None:
     expect_none(unformatted(project))
 
 
-def declared_anywhere() -> list[str]:
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    return sorted(name_of(requirement) for requirement in groups["generated"])
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -129,10 +125,37 @@ def test_what_is_no_distribution_name_is_refused(tmp_path: Path, name: str) -> N
     assert not (tmp_path / "project").exists()
 
 
-@pytest.mark.parametrize("name", [*declared_anywhere(), "SQLAlchemy", "pydantic_settings"])
+@pytest.mark.parametrize("name", ["anyio", "wrapt", "SQLAlchemy", "pydantic_settings"])
 def test_a_project_cannot_have_the_name_of_its_dependency(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="must not be the name of a package"):
         render(tmp_path / "project", answers={"project_name": name})
+
+
+def test_the_reserved_names_are_those_of_the_packages_that_projects_install() -> None:
+    """What any project declares, and what that requires in turn, on any platform.
+
+    uv takes a project for the package of its name, so it would not install the package.
+    """
+    validator = QUESTIONNAIRE["project_name"]["validator"]
+    reserved = re.search(r"in '([^']*)'\.split\(\)", validator)
+    assert reserved is not None
+    locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    required = {
+        package["name"]: [
+            *package.get("dependencies", []),
+            *chain(*package.get("optional-dependencies", {}).values()),  # of the chosen extras
+        ]
+        for package in locked
+    }
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    left = [name_of(requirement) for requirement in groups["generated"]]
+    installed = set[str]()
+    while left:
+        name = left.pop()
+        if name not in installed:
+            installed.add(name)
+            left += [requirement["name"] for requirement in required[name]]
+    assert reserved[1].split() == sorted(installed)
 
 
 # --- Choices and types --------------------------------------------------------

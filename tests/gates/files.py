@@ -5,10 +5,11 @@ the other tests, a project has all but those that bear the name of another optio
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from tests.template import ROOT, Combination
+from tests.template import Combination, snapshot
 
 COMMON = {
     ".copier-answers.yml",
@@ -32,6 +33,7 @@ COMMON = {
     "app/realtime/broker/__init__.py",
     "app/realtime/broker/base.py",
     "app/realtime/broker/memory.py",
+    "app/realtime/command_line.py",
     "app/realtime/commands.py",
     "app/realtime/connection.py",
     "app/realtime/dependencies.py",
@@ -152,27 +154,24 @@ PARTS_OF_AUTH = {
 }
 """The names that the files of a style of authentication bear."""
 
+OTHER_TESTS = ("tests/engine/", "tests/support/")
+"""Where the tests are that the owner need not read."""
+
 
 def expected_files(combination: Combination, *, licensed: bool = False) -> set[str]:
     files = COMMON | AUTH[combination.auth] | BROKER[combination.broker]
     files |= CLIENT[combination.client]
     if combination.client == "html":
         files |= {f"web/auth/{combination.auth}.js"} | STYLE_IN_HTML[combination.auth]
-    files |= {name for name in engine_tests() if belongs_to(combination, name)}
+    tests = {name for name in template_files() if name.startswith(OTHER_TESTS)}
+    files |= {name for name in tests if belongs_to(combination, name)}
     return files | {"LICENSE"} if licensed else files
 
 
 @cache
-def engine_tests() -> frozenset[str]:
-    """What the template has below `tests/engine` and `tests/support`."""
-    template = ROOT / "template"
-    folders = (template / "tests" / name for name in ("engine", "support"))
-    return frozenset(
-        path.relative_to(template).as_posix().removesuffix(".jinja")
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file() and "cache" not in path.as_posix() and path.suffix != ".pyc"
-    )
+def template_files() -> frozenset[str]:
+    """What the template has, under the names of a project."""
+    return frozenset(name.removesuffix(".jinja") for name in files_in(snapshot() / "template"))
 
 
 def belongs_to(combination: Combination, name: str) -> bool:
@@ -193,6 +192,12 @@ def belongs_to(combination: Combination, name: str) -> bool:
     if combination.auth == "none" and name.startswith("tests/engine/auth/"):
         return False
     return not (combination.client == "none" and name.startswith("tests/engine/client/"))
+
+
+def in_no_project(projects: Iterable[Path]) -> list[str]:
+    """What the template has and none of these projects."""
+    plain = {name for name in template_files() if "{" not in name}  # else copier names the file
+    return [f"{name}: in no project" for name in sorted(plain.difference(*map(files_in, projects)))]
 
 
 def files_in(project: Path) -> set[str]:

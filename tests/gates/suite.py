@@ -138,6 +138,22 @@ def failing_tests(
     return [*findings, output] if findings else []
 
 
+def collected(project: Path, *selection: str) -> set[str]:
+    """The tests that pytest would run, each as `FILE::NAME`, without its parameters."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--quiet"]
+    result = subprocess.run(
+        [*command, "--collect-only", *selection],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise RuntimeError(result.stdout + result.stderr)
+    return {line.partition("[")[0] for line in result.stdout.splitlines() if "::" in line}
+
+
 def environment() -> dict[str, str]:
     """What a person's shell has, with Redis and PostgreSQL and without settings of the app."""
     kept = ("HOME", "LANG", "TMPDIR")
