@@ -1,5 +1,6 @@
 """A project in the hands of its owner: under git, with edits and a file of their own."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,36 @@ OWNERS_FILES = (
 )
 """What an update never touches."""
 LAST_LINE = "\n# The owner's last line.\n"
+
+
+SHOP_TEST = '''"""The promises of the shop."""
+
+from tests.support.client import Client
+
+
+async def test_an_order_is_placed_and_announced(alice: Client, bob: Client) -> None:
+    await bob.join("orders")
+    assert (await alice.call("order.place", amount=3))["data"] == {"number": 3}
+    await bob.expect("message", room="orders", data={"number": 3})
+'''
+
+
+def follow_the_readme(project: Path) -> list[str]:
+    """Write the application of the README, and a test of it, in place of the examples.
+
+    Returns the names of the files that it wrote.
+    """
+    readme = (project / "README.md").read_text()
+    blocks = re.findall(r"^```python\n# (app/\S+)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert {name for name, _ in blocks} >= {"app/events.py", "app/routes/orders.py"}
+    for name, code in blocks:
+        (project / name).write_text(code)
+    routes = project / "app" / "routes" / "__init__.py"
+    routes.write_text(routes.read_text().replace("echo", "orders"))
+    (project / "app" / "routes" / "echo.py").unlink()
+    (project / "tests" / "test_chat.py").unlink()
+    (project / "tests" / "test_orders.py").write_text(SHOP_TEST)
+    return [*(name for name, _ in blocks), "app/routes/__init__.py", "tests/test_orders.py"]
 
 
 def hand_over(project: Path, edited: Sequence[str] = EDITED) -> Path:

@@ -1,5 +1,6 @@
 """What the repository itself promises to those who clone it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -58,6 +59,37 @@ def test_options_are_plain_files() -> None:
     sources = [*(ROOT / "template").rglob("*.py"), *(ROOT / "template").rglob("*.js")]
     assert sources
     assert not [path for path in sources if JINJA.search(path.read_text())]
+
+
+def test_the_engines_tests_run_what_the_owner_has_at_first() -> None:
+    """The example of the engine's tests, but for what the docstrings say."""
+    template = ROOT / "template"
+    example = template / "tests" / "engine" / "example"
+    copies = [
+        path for path in example.rglob("*.py") if path.parent != example or path.stem[0] != "_"
+    ]
+    assert {path.relative_to(example).as_posix() for path in copies} == {
+        *("main.py", "settings.py", "events.py", "handlers.py", "permissions.py"),
+        *("routes/__init__.py", "routes/echo.py"),
+    }
+    for copy in copies:
+        owners = template / "app" / copy.relative_to(example)
+        assert statements(copy) == statements(owners), f"{copy} differs from {owners}"
+
+
+def statements(path: Path) -> list[str]:
+    """The code of a module without docstrings, with the example's modules named as the owner's."""
+    tree = ast.parse(path.read_text().replace("tests.engine.example", "app"))
+    WithoutDocstrings().visit(tree)
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    lines = [f"from {it.module} import {alias.name}" for it in imports for alias in it.names]
+    rest = [ast.unparse(node) for node in tree.body if node not in imports]
+    return [*sorted(lines), *rest]
+
+
+class WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
 
 
 def test_only_what_interpolates_is_rendered() -> None:

@@ -5,14 +5,25 @@ from pathlib import Path
 
 import pytest
 from copier.errors import UserMessageError
+from pathspec import GitIgnoreSpec
 
 from tests.gates import expect_none
 from tests.gates.files import files_in
-from tests.owner import LAST_LINE, OWN_FILE, OWNERS_FILES, conflicts, differences, hand_over
+from tests.gates.suite import failing_tests
+from tests.owner import (
+    LAST_LINE,
+    OWN_FILE,
+    OWNERS_FILES,
+    conflicts,
+    differences,
+    follow_the_readme,
+    hand_over,
+)
 from tests.releases import combinations_of, take_history
 from tests.template import (
     COMBINATIONS,
     DEFAULT,
+    QUESTIONNAIRE,
     Combination,
     Rendered,
     commit,
@@ -152,6 +163,11 @@ def test_an_edit_of_the_very_line_that_changes_leaves_a_conflict_to_see(
 # --- What is the owner's ------------------------------------------------------
 
 
+def test_the_files_of_the_owner_are_those_that_the_questionnaire_names(rendered: Rendered) -> None:
+    patterns = GitIgnoreSpec.from_lines(QUESTIONNAIRE["_skip_if_exists"])
+    assert {*patterns.match_files(files_in(rendered(DEFAULT)))} == {*OWNERS_FILES}
+
+
 def test_an_update_and_a_switch_leave_every_file_of_the_owner_untouched(tmp_path: Path) -> None:
     template = tmp_path / "template"
     git(tmp_path, "init", "--quiet", str(template))
@@ -172,11 +188,32 @@ def test_an_update_and_a_switch_leave_every_file_of_the_owner_untouched(tmp_path
     for name in ("app/realtime/operations.py", "tests/engine/test_realtime.py"):
         assert (project / name).read_text().startswith("# A later release.\n")
     commit(project)
-    for answer in ({"broker": "memory"}, {"auth": "jwt"}, {"client": "none"}, {"auth": "none"}):
+    for answer in (
+        *({"broker": "memory"}, {"auth": "jwt"}, {"client": "none"}, {"auth": "none"}),
+        *({"broker": "redis", "auth": "ticket", "client": "html"}, {"license": "MIT"}),
+        {"project_name": "our-chat", "description": "It is ours.", "author": "Ada"},
+    ):
         update(project, answer)
         assert conflicts(project) == []
         assert {name: (project / name).read_bytes() for name in OWNERS_FILES} == before
         commit(project)
+    expect_none(failing_tests(project))
+
+
+def test_an_application_of_ones_own_works_after_an_update_and_a_switch(
+    tmp_path: Path, two_releases: Path
+) -> None:
+    project = project_of(tmp_path, two_releases)
+    own = follow_the_readme(project)
+    commit(project)
+    before = {name: (project / name).read_bytes() for name in own}
+    update(project)
+    commit(project)
+    update(project, {"broker": "memory"})
+    assert conflicts(project) == []
+    assert not {"app/routes/echo.py", "tests/test_chat.py"} & files_in(project)
+    assert {name: (project / name).read_bytes() for name in own} == before
+    expect_none(failing_tests(project))
 
 
 RULE = "app/permissions.py"
@@ -227,7 +264,8 @@ def test_a_file_that_the_owner_removed_stays_away_and_a_starter_returns(
 ) -> None:
     """The application imports its starters, so it could not do without."""
     project = project_of(tmp_path, new_rule)
-    removed = [".github/workflows/update.yml", "tests/engine/test_slow_client.py"]
+    examples = ["app/routes/echo.py", "tests/test_chat.py"]
+    removed = [".github/workflows/update.yml", "tests/engine/test_slow_client.py", *examples]
     for name in [*removed, RULE]:
         (project / name).unlink()
     commit(project)

@@ -1,78 +1,8 @@
-"""The command line.
-
-- `python -m app` serves in production.
-- `python -m app publish ROOM EVENT [JSON]` publishes an event to a room.
-- `python -m app notify USER EVENT [JSON]` publishes an event to a user.
-"""
-
-import argparse
-import asyncio
-import json
-import sys
-
-from pydantic import ValidationError
+"""`python -m app` serves in production; `python -m app --help` names the other commands."""
 
 from app import events
-from app.realtime.broker import BrokerUnavailable, IdTaken
-from app.realtime.events import Event, Events, Signal, UnknownEvent
-from app.realtime.identity import room_of_user
-from app.realtime.publisher import LocalBroker, open_publisher
-from app.realtime.server.run import serve
+from app.realtime.command_line import main
 from app.settings import load_settings
 
-
-def main() -> None:
-    """Run a command. If it fails, it prints a sentence and exits with code 1."""
-    arguments = parse_arguments()
-    settings = load_settings()
-    if arguments.command is None:
-        serve("app.main:app", settings)
-        return
-    room = arguments.room if arguments.command == "publish" else room_of_user(arguments.user)
-    try:
-        event = Events.of(events).read(arguments.event, arguments.data)
-        answer = asyncio.run(publish(room, event, arguments.id))
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(["data", *map(str, problem["loc"])])
-        sys.exit(f"{field}: {problem['msg']}")
-    except IdTaken:
-        sys.exit("Another event in this room has this id: choose a new one.")
-    except (BrokerUnavailable, LocalBroker, UnknownEvent, ValueError) as error:
-        sys.exit(str(error))
-    sys.stdout.write(f"{json.dumps(answer)}\n")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m app",
-        description="Without a command, serve in production: .env.example explains the settings.",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    publish = commands.add_parser("publish", help="publish an event of app/events.py to a room")
-    publish.add_argument("room", metavar="ROOM")
-    notify = commands.add_parser("notify", help="publish an event of app/events.py to a user")
-    notify.add_argument("user", metavar="USER", help="the id of the user")
-    for command in (publish, notify):
-        command.add_argument("event", metavar="EVENT", help="its name, such as chat.message")
-        command.add_argument("data", metavar="JSON", nargs="?", default="{}", help="its data")
-        command.add_argument("--id", help="makes it safe to repeat the command")
-    return parser.parse_args()
-
-
-async def publish(
-    room: str,
-    event: Event | Signal,
-    id: str | None,  # noqa: A002
-) -> dict[str, object]:
-    """Publish, and return the position. That of a signal is empty."""
-    async with open_publisher(load_settings()) as publisher:
-        if isinstance(event, Signal):
-            await publisher.signal(room, event)
-            return {}
-        position = await publisher.publish(room, event, id=id)
-        return position.model_dump()
-
-
 if __name__ == "__main__":
-    main()
+    main("app.main:app", events, load_settings)

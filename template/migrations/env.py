@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-import app.auth  # noqa: F401 - the tables
+from app import handlers, permissions, routes  # noqa: F401 - what they import has tables, too
 from app.auth.accounts.database import Base, make_engine, schema_change
 from app.settings import load_settings
 

@@ -34,7 +34,6 @@ KIN = {"cookie": "ticket", "jwt": "first_message"}
 
 PHRASES = {
     "sends the cookies of": "what browsers do, which is why origins are checked",
-    "ath, query, header and cookie": "an endpoint reads them whatever the style of auth",
     "fonts.gstatic.com": "where Swagger UI has its fonts from",
     "lang_altertable.html": "a page of SQLite's documentation",
     "No accounts: every connection is a guest": "what the style of auth is",
@@ -49,6 +48,7 @@ FREE_FILES = {
     "app/routes/echo.py": {"cookie"},  # shows how an endpoint reads one
     "docs/recipes.md": {"accounts"},  # shows tables in a database
     "tests/engine/client/html/browser.py": {"accounts"},  # fills in a form, if there is one
+    "tests/engine/example/routes/echo.py": {"cookie"},
     "tests/engine/test_recipes.py": {"accounts"},
     "tests/engine/test_echo.py": {"cookie"},
     "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be

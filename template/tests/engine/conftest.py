@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.engine.example_server import EXAMPLE, ExampleServer
+from tests.engine.own_project import OwnProject
 from tests.support.broker import BROKERS
-from tests.support.server import PRODUCTION, AppServer, StartServer
+from tests.support.server import AppServer, StartServer
 
 HERE = Path(__file__).parent
 MARKS_OF_THEIR_OWN = {"browser", "soak"}
@@ -41,7 +43,7 @@ async def broker_url(request: pytest.FixtureRequest, folder: Path) -> AsyncItera
 async def server(broker_url: str, folder: Path) -> AsyncIterator[AppServer]:
     """A server on each broker, shared by the tests."""
     settings = {"BROKER_URL": broker_url, "PING_INTERVAL": "1"}
-    async with AppServer(folder, settings).running() as server:
+    async with ExampleServer(folder, settings).running() as server:
         yield server
 
 
@@ -55,12 +57,18 @@ async def start_server(folder: Path) -> AsyncIterator[StartServer]:
 
         async def start(*command: str, **settings: object) -> AppServer:
             environment = {name: str(value) for name, value in settings.items()}
-            server = AppServer(folder, environment, command or PRODUCTION)
+            server = ExampleServer(folder, environment, command or EXAMPLE)
             stack.push_async_callback(server.stop)
             await server.start()
             return server
 
         yield start
+
+
+@pytest.fixture
+def new_project(tmp_path: Path) -> Path:
+    """The folder of a project as it was when it was new, for tests that run its commands."""
+    return OwnProject(tmp_path).folder
 
 
 @pytest.fixture

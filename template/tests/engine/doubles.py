@@ -8,14 +8,14 @@ from typing import Any
 
 from broadcaster import Event
 
-from app.events import ChatMessage
 from app.realtime.broker import History, Publication
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
 from app.realtime.events import Events
 from app.realtime.identity import User
 from app.realtime.protocol import ClientMessages, Frames, Position, Publish
-from app.settings import Settings
+from tests.engine.example.events import ChatMessage
+from tests.engine.example.settings import Settings
 
 MESSAGES = ClientMessages(Events([ChatMessage]))
 """What clients may send in these tests."""

@@ -1,14 +1,14 @@
-"""The application with events and handlers of its own: `python -m tests.engine.own_app`.
+"""The example with events and handlers of its own: `python -m tests.engine.own_app`.
 
-A project declares them in `app/events.py` and `app/handlers.py`. Here they are added to
-those modules before the application is imported.
+An owner declares them in `app/events.py` and `app/handlers.py`. Here they are added to the
+modules of the example before it imports them.
 """
 
 import asyncio
 import runpy
 
-from app import events, handlers
 from app.realtime import BrokerUnavailable, Call, Event, Pending, Refused, Signal, before, handles
+from tests.engine.example import events, handlers
 
 
 class Order(Event, event="order"):
@@ -84,4 +84,4 @@ async def keep(note: Note, publication: Pending) -> None:
 if __name__ == "__main__":
     vars(events).update({it.__name__: it for it in (Order, Ordered, Note, Token, Slow, Silent)})
     vars(handlers).update(order=order, slow=slow, silent=silent, keep=keep)
-    runpy.run_module("app", run_name="__main__")
+    runpy.run_module("tests.engine.example", run_name="__main__")

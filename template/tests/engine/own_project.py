@@ -1,4 +1,4 @@
-"""A copy of this project, to which a test adds code as its owner would."""
+"""A project as it was when it was new, to which a test adds code as its owner would."""
 
 import re
 import shutil
@@ -6,7 +6,14 @@ from pathlib import Path
 
 from tests.support.server import PROJECT, AppServer
 
-COPIED = ("app", "docs", "migrations", "web")
+ENGINE = ("__init__.py", "__main__.py", "auth", "client", "realtime")
+"""What is not the owner's in `app/`."""
+
+EXAMPLE = PROJECT / "tests" / "engine" / "example"
+"""What the owner's files were."""
+
+OWNERS_MIGRATIONS = "[0-9]*"
+"""alembic begins their names with a date."""
 
 
 class OwnProject:
@@ -14,10 +21,19 @@ class OwnProject:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in COPIED:
-            if (PROJECT / name).exists():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
+        shutil.copytree(EXAMPLE, folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (folder / "app").rglob("*.py"):
+            path.write_text(path.read_text().replace("tests.engine.example", "app"))
+        for name in [*(f"app/{name}" for name in ENGINE), "migrations", "pyproject.toml", "web"]:
+            self._copy(name)  # over the example's own __init__.py and __main__.py
+
+    def _copy(self, name: str) -> None:
+        source, copy = PROJECT / name, self.folder / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", OWNERS_MIGRATIONS)
+            shutil.copytree(source, copy, ignore=ignored)
+        elif source.exists():
+            shutil.copy(source, copy)
 
     def add(self, name: str, code: str) -> None:
         """Add code to a file, or make a new one. Lists a new router."""
@@ -39,7 +55,7 @@ class OwnProject:
 
 
 class OwnServer(AppServer):
-    """A server of the copy. It is not forked, because a fork would have this project's path."""
+    """A server of such a project. It is not forked: a fork would have this project's path."""
 
     is_forked = False
 

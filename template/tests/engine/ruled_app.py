@@ -1,7 +1,7 @@
-"""The application with a rule of its own: `python -m tests.engine.ruled_app`.
+"""The example with a rule of its own: `python -m tests.engine.ruled_app`.
 
-An owner writes the rule into `app/permissions.py`. Here it is replaced before
-`app/main.py` imports it.
+An owner writes the rule into `app/permissions.py`. Here the example's is replaced before it
+imports it.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import runpy
 
 from starlette.datastructures import State
 
-from app import permissions
 from app.realtime import Action, Event, Signal, User
+from tests.engine.example import permissions
 
 logger = logging.getLogger("app.rule")
 
@@ -35,4 +35,4 @@ async def may(
 
 if __name__ == "__main__":
     permissions.may = may
-    runpy.run_module("app", run_name="__main__")
+    runpy.run_module("tests.engine.example", run_name="__main__")

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.client import open_client
 from tests.support.server import AppServer, StartServer
@@ -26,7 +27,7 @@ REQUESTS: dict[str, dict[str, object]] = {
 async def server(broker_url: str, folder: Path) -> AsyncIterator[AppServer]:
     """A server with the API, in place of the one that all tests share."""
     settings = {"BROKER_URL": broker_url, "API_KEYS": f"{OTHER_KEY}, {KEY}"}
-    async with AppServer(folder, settings).running() as server:
+    async with ExampleServer(folder, settings).running() as server:
         await server.wait_for_status("/readyz", 200)
         yield server
 

@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import app.realtime
+from tests.engine.own_project import ENGINE
 from tests.support.server import PROJECT
 
 APP = PROJECT / "app"
+TESTS = PROJECT / "tests"
 
 OWNERS = [
-    *(APP / f"{name}.py" for name in ("main", "settings", "events", "handlers", "permissions")),
-    *sorted((APP / "routes").glob("*.py")),
+    path for path in sorted(APP.rglob("*.py")) if path.relative_to(APP).parts[0] not in ENGINE
 ]
-OWNERS_MODULES = {
-    *("app.main", "app.settings", "app.events", "app.handlers", "app.permissions", "app.routes")
-}
 FACES = {"app.auth", "app.client", "app.realtime"}
 
 
@@ -32,22 +30,18 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
         yield from (it for it in found if it[0].split(".")[0] == "app")
 
 
-def belongs_to(module: str, packages: set[str]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
-
-
-def wrong_import_of_engine(module: str, name: str) -> bool:
+def is_of_owner(module: str, name: str) -> bool:
+    """Whether this imports a module of the owner."""
     if module == "app":
-        return name != "PROJECT_NAME"
-    return not belongs_to(module, {"app.realtime"})
+        return name != "PROJECT_NAME" and f"app.{name}" not in FACES
+    return module.split(".")[1] not in ENGINE
 
 
-def wrong_import_of_owner(module: str, name: str) -> bool:
-    if module == "app":
-        return name != "PROJECT_NAME" and f"app.{name}" not in OWNERS_MODULES | FACES
+def is_internal(module: str, name: str) -> bool:
+    """Whether this imports what the engine, or authentication, has for itself."""
     if module == "app.realtime":
         return name not in app.realtime.__all__
-    return module not in FACES and not belongs_to(module, OWNERS_MODULES)
+    return not is_of_owner(module, name) and module != "app" and module not in FACES
 
 
 def test_the_engine_imports_nothing_of_the_owner() -> None:
@@ -57,7 +51,8 @@ def test_the_engine_imports_nothing_of_the_owner() -> None:
         (path.relative_to(APP).as_posix(), module, name)
         for path in modules
         for module, name in imports(path)
-        if wrong_import_of_engine(module, name)
+        if not f"{module}.".startswith("app.realtime.")
+        and (module, name) != ("app", "PROJECT_NAME")
     }
     assert not wrong
 
@@ -68,17 +63,30 @@ def test_authentication_imports_nothing_of_the_owner() -> None:
         for path in sorted((APP / "auth").rglob("*.py"))
         for module, name in imports(path)
         if path.name != "__main__.py"  # a command, which reads the owner's settings
-        and ((module == "app" and name != "PROJECT_NAME") or belongs_to(module, OWNERS_MODULES))
+        and is_of_owner(module, name)
+    }
+    assert not wrong
+
+
+def test_the_engines_tests_import_nothing_of_the_owner() -> None:
+    modules = sorted([*(TESTS / "engine").rglob("*.py"), *(TESTS / "support").rglob("*.py")])
+    assert len(modules) > 50
+    wrong = {
+        (path.relative_to(TESTS).as_posix(), module, name)
+        for path in modules
+        for module, name in imports(path)
+        if is_of_owner(module, name)
     }
     assert not wrong
 
 
 def test_the_owner_imports_public_names_only() -> None:
+    assert OWNERS
     wrong = {
         (path.relative_to(APP).as_posix(), module, name)
         for path in OWNERS
         for module, name in imports(path)
-        if wrong_import_of_owner(module, name)
+        if is_internal(module, name)
     }
     assert not wrong
 

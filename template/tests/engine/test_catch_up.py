@@ -10,8 +10,8 @@ from app.realtime.broker import BrokerUnavailable, History, Resubscribed
 from app.realtime.broker.memory import Channel
 from app.realtime.manager import CATCH_UP_AT_ONCE, RECENT, ConnectionManager
 from app.realtime.protocol import Join, Position
-from app.settings import Settings
 from tests.engine.doubles import MESSAGES, AsgiSocket, DeafBroker, connection, ignore, publish
+from tests.engine.example.settings import Settings
 from tests.support.client import until
 
 HISTORY_SIZE = 200

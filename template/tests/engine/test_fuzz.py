@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.client import PATIENCE, Credentials, open_client
 from tests.support.server import AppServer
@@ -41,7 +42,7 @@ examples = settings(
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """A server of its own, because its log is searched."""
     settings = {"PING_INTERVAL": "1", "MAX_CONNECTIONS_PER_ADDRESS": "0"}
-    async with AppServer(folder, settings).running() as server:
+    async with ExampleServer(folder, settings).running() as server:
         yield server
 
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from app.realtime import Call, Event, Pending, Signal, before, handles
 from app.realtime.handlers import Handlers
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.client import Client, open_client
 from tests.support.server import AppServer
@@ -21,7 +22,7 @@ OWN = ("tests.engine.own_app",)
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """A server with handlers, in place of the one that all tests share."""
-    server = AppServer(folder, {"PING_INTERVAL": "1", "PING_TIMEOUT": "1"}, OWN)
+    server = ExampleServer(folder, {"PING_INTERVAL": "1", "PING_TIMEOUT": "1"}, OWN)
     await server.start()
     try:
         yield server

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.realtime.limits import ConnectionLimits, RateLimit, Verdict
-from app.settings import Settings
+from tests.engine.example.settings import Settings
 from tests.support.auth import sign_in
 from tests.support.client import PATIENCE, Client, open_client
 from tests.support.server import AppServer, StartServer

@@ -7,7 +7,6 @@ from app.realtime.broker import Record
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.manager import ConnectionManager
 from app.realtime.protocol import Join, Pong, Position
-from app.settings import Settings
 from tests.engine.doubles import (
     MESSAGES,
     AsgiSocket,
@@ -17,6 +16,7 @@ from tests.engine.doubles import (
     ignore,
     publish,
 )
+from tests.engine.example.settings import Settings
 from tests.support.client import until
 
 ALWAYS = {"commands", "presence"}

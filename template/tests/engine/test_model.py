@@ -36,8 +36,8 @@ from app.realtime.identity import User
 from app.realtime.manager import ConnectionManager
 from app.realtime.protocol import ClientMessage, Frames, Join, Leave, Position, Publish
 from app.realtime.publisher import channel_of
-from app.settings import Settings
 from tests.engine.doubles import MESSAGES
+from tests.engine.example.settings import Settings
 from tests.support.client import JSON
 
 HISTORY, RECENT = 6, 2

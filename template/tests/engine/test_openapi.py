@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest_asyncio
 
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.server import AppServer
 
@@ -24,7 +25,7 @@ SECONDS = 60.0
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """A server of its own, because its log is searched."""
-    async with AppServer(folder, {"API_KEYS": API_KEY}).running() as server:
+    async with ExampleServer(folder, {"API_KEYS": API_KEY}).running() as server:
         yield server
 
 

@@ -13,14 +13,16 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.engine.own_project import ENGINE, OwnProject, OwnServer, code_blocks
 from tests.support.auth import sign_in
 from tests.support.client import Client, open_client
-from tests.support.own_project import OwnProject, OwnServer, code_blocks
 from tests.support.server import PROJECT, AppServer
 
 README = (PROJECT / "README.md").read_text()
 SECTION = README.partition("## Your own application\n")[2].partition("\n## ")[0]
 BLOCKS = dict(code_blocks(SECTION))
+
+pytestmark = pytest.mark.skipif(not SECTION, reason="README.md does not have the example any more")
 
 
 def test_it_takes_less_than_forty_lines() -> None:
@@ -88,5 +90,5 @@ async def test_the_chat_is_gone(alice: Client) -> None:
 
 def test_only_files_of_the_owner_are_named() -> None:
     for name in BLOCKS:
-        assert name in {"app/events.py", "app/handlers.py"} or not (PROJECT / name).exists()
-        assert Path(name).parts[:2] != ("app", "realtime")
+        assert Path(name).parts[0] == "app"
+        assert Path(name).parts[1] not in ENGINE

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.client import Client, open_client
 from tests.support.server import AppServer
@@ -29,7 +30,7 @@ RULED = ("tests.engine.ruled_app",)
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """A server with the rule, in place of the one that all tests share."""
-    server = AppServer(folder, {}, RULED)
+    server = ExampleServer(folder, {}, RULED)
     await server.start()
     try:
         yield server

@@ -13,8 +13,6 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from app.events import ChatMessage, ChatTyping
-from app.permissions import may
 from app.realtime import (
     Application,
     Authentication,
@@ -30,7 +28,10 @@ from app.realtime.broker import Record
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.protocol import Position
 from app.realtime.publisher import Publisher
-from app.settings import Settings
+from tests.engine.example.events import ChatMessage, ChatTyping
+from tests.engine.example.permissions import may
+from tests.engine.example.settings import Settings
+from tests.engine.example_server import EXAMPLE
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.client import Client, open_client
 from tests.support.server import PROJECT, AppServer
@@ -113,9 +114,9 @@ async def test_code_without_an_event_loop_publishes(
 
 
 async def run_app(folder: Path, broker_url: str, *arguments: str) -> tuple[int, str, str]:
-    """Run `python -m app` in a process of its own: exit code, output and errors."""
+    """Run the command line in a process of its own: exit code, output and errors."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", *arguments),
+        *(sys.executable, "-m", *EXAMPLE, *arguments),
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],

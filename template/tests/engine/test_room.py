@@ -15,8 +15,8 @@ from app.realtime.identity import User
 from app.realtime.metrics import DELIVERY_SECONDS, POISON
 from app.realtime.protocol import CloseCode, Member, Position, Presence
 from app.realtime.room import Room
-from app.settings import Settings
 from tests.engine.doubles import MESSAGES, TransportSocket
+from tests.engine.example.settings import Settings
 from tests.support.client import until
 
 

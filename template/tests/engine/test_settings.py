@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from app.settings import Settings, load_settings
+from tests.engine.example.settings import Settings, load_settings
+from tests.engine.example_server import EXAMPLE
 from tests.support.auth import SETTINGS
 from tests.support.server import PROJECT, run_module
 
@@ -75,7 +76,7 @@ def test_a_bad_setting_is_refused_by_name(refusal: Refusal, setting: str, value:
 
 
 def test_bad_settings_stop_the_start_with_one_line(tmp_path: Path) -> None:
-    ended = run_module(tmp_path, "app", PORT="http", HISTORY_SIZE="-1")
+    ended = run_module(tmp_path, *EXAMPLE, PORT="http", HISTORY_SIZE="-1")
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert "PORT" in line
@@ -130,7 +131,7 @@ def test_development_may_trust_every_proxy_show_tracebacks_and_use_short_keys() 
 
 def test_a_start_reads_a_dotenv_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=http\n")
-    assert "PORT" in run_module(tmp_path, "app").stderr
+    assert "PORT" in run_module(tmp_path, *EXAMPLE).stderr
 
 
 def test_only_load_settings_reads_a_dotenv_file(

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import Message
 
-from app.events import ChatTyping
 from app.realtime.broker import BrokerUnavailable, Record
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
@@ -25,8 +24,9 @@ from app.realtime.protocol import (
     signal_body,
 )
 from app.realtime.room import Room
-from app.settings import Settings
 from tests.engine.doubles import MESSAGES, TransportSocket, connection, ignore
+from tests.engine.example.events import ChatTyping
+from tests.engine.example.settings import Settings
 from tests.support.auth import sign_in
 from tests.support.client import open_client, until
 from tests.support.server import AppServer

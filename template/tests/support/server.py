@@ -21,8 +21,7 @@ PATIENCE = 20.0
 """Seconds that a start or an end may take."""
 
 PRODUCTION = ("app",)
-PLAIN_UVICORN = ("uvicorn", "app.main:app")
-"""A server that takes no prebuilt frames. Its own settings are variables `UVICORN_…`."""
+"""The owner's application, as `python -m app` serves it."""
 
 
 def free_port() -> int:
@@ -55,7 +54,7 @@ class AppServer:
     """
 
     is_forked = True
-    """Whether it starts as `tests/quick_start.py` says, or as an interpreter of its own."""
+    """Whether it starts as `tests/support/quick_start.py` says, or as an interpreter of its own."""
 
     def __init__(
         self, folder: Path, environment: dict[str, str], command: Sequence[str] = PRODUCTION

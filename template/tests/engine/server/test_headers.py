@@ -4,9 +4,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Response
 
-from app.main import create_app
 from app.realtime.server.headers import DATA_POLICY, DOCS_POLICY, HEADERS
-from app.settings import Settings
+from tests.engine.example.main import create_app
+from tests.engine.example.settings import Settings
 from tests.support.auth import SETTINGS
 from tests.support.server import AppServer, StartServer
 

@@ -13,6 +13,7 @@ import pytest_asyncio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.realtime.server.logs import log_config
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.client import Client, Credentials, open_client
 from tests.support.server import AppServer
@@ -68,7 +69,7 @@ class Log:
 
 @asynccontextmanager
 async def running(folder: Path, **settings: str) -> AsyncIterator[AppServer]:
-    server = AppServer(folder, settings)
+    server = ExampleServer(folder, settings)
     await server.start()
     try:
         yield server

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from tests.engine.example_server import PLAIN_UVICORN, ExampleServer
 from tests.engine.test_realtime import (
     test_a_client_that_left_a_room_receives_nothing_more_of_it,
     test_a_message_stays_in_its_room,
@@ -27,7 +28,7 @@ from tests.engine.test_signals import (
 from tests.engine.test_slow_client import (
     test_a_slow_client_is_closed_alone_with_1013,
 )
-from tests.support.server import PLAIN_UVICORN, AppServer
+from tests.support.server import AppServer
 
 __all__ = [
     "test_a_client_that_joins_for_the_first_time_receives_the_last_fifty_messages",
@@ -49,5 +50,5 @@ async def server(folder: Path) -> AsyncIterator[AppServer]:
     """A plain uvicorn, in place of the server that the tests share."""
     # With compression, a slow client would take long to fill the buffers.
     settings = {"PING_INTERVAL": "1", "UVICORN_WS_PER_MESSAGE_DEFLATE": "false"}
-    async with AppServer(folder, settings, PLAIN_UVICORN).running() as server:
+    async with ExampleServer(folder, settings, PLAIN_UVICORN).running() as server:
         yield server

@@ -12,17 +12,18 @@ import httpx
 import pytest
 from fastapi import Request
 
-from app.main import create_app
 from app.realtime.application import MAX_BODY_BYTES
-from app.settings import Settings
+from tests.engine.example.main import create_app
+from tests.engine.example.settings import Settings
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.client import PATIENCE, open_client
-from tests.support.server import PROJECT, AppServer, StartServer, free_port, run_module
+from tests.support.server import AppServer, StartServer, free_port, run_module
 
 REFUSING = """
 from contextlib import asynccontextmanager
 from fastapi import APIRouter
-from app.main import app
+from tests.engine.example.main import app
 
 @asynccontextmanager
 async def lifespan(_):
@@ -40,7 +41,7 @@ async def test_a_running_server_is_healthy_and_ready(server: AppServer) -> None:
 
 async def test_the_application_imports_everything_that_it_needs(folder: Path) -> None:
     # Servers of other tests are forked from a process that has imported much already.
-    server = AppServer(folder, {})
+    server = ExampleServer(folder, {})
     server.is_forked = False
     async with server.running():
         await server.wait_for_status("/readyz", 200)
@@ -126,11 +127,11 @@ async def test_a_lifespan_that_raises_system_exit_stops_the_start_with_its_sente
     assert "Traceback" not in ended.stderr
 
 
-async def test_fastapi_dev_serves() -> None:
+async def test_fastapi_dev_serves(new_project: Path) -> None:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "fastapi", "dev", "--port", str(port)),
-        cwd=PROJECT,
+        cwd=new_project,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,

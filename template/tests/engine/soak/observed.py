@@ -1,4 +1,4 @@
-"""`python -m app` with two more routes, which show what can't be seen from outside.
+"""The example with two more routes, which show what can't be seen from outside.
 
 `/tasks` returns the number of asyncio tasks. `/trim` returns freed memory to the system,
 which glibc otherwise keeps for later.
@@ -8,8 +8,10 @@ import asyncio
 import ctypes
 import gc
 
-from app.__main__ import main
-from app.main import app
+from app.realtime.command_line import main
+from tests.engine.example import events
+from tests.engine.example.main import app
+from tests.engine.example.settings import load_settings
 
 
 @app.get("/tasks")
@@ -26,4 +28,4 @@ async def trim() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("tests.engine.example.main:app", events, load_settings)

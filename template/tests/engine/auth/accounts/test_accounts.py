@@ -19,6 +19,7 @@ from app.auth.accounts.database import Database
 from app.auth.accounts.logins import AT_ONCE, Login, Logins, digest, id_of
 from app.auth.accounts.store import HASHES_AT_ONCE, Account, Accounts, InvalidAccount
 from app.realtime.identity import User
+from tests.engine.example_server import EXAMPLE, ExampleServer
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.auth.accounts import PASSWORD
 from tests.support.server import AppServer, StartServer, run_module
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
-    async with AppServer(folder, {}).running() as server:
+    async with ExampleServer(folder, {}).running() as server:
         yield server
 
 
@@ -411,7 +412,7 @@ async def test_the_database_does_not_contain_the_secret_of_a_login(
 
 
 def test_production_does_not_start_without_a_secret_key(tmp_path: Path) -> None:
-    ended = run_module(tmp_path, "app", ENVIRONMENT="production")
+    ended = run_module(tmp_path, *EXAMPLE, ENVIRONMENT="production")
     assert ended.returncode == 1
     assert "SECRET_KEYS must be set in production" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

@@ -21,9 +21,9 @@ def add_user(folder: Path, name: str, **settings: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-async def test_add_user_creates_an_account_with_the_given_password(tmp_path: Path) -> None:
-    assert add_user(tmp_path, "Barbara") == (0, "Added Barbara.\n")
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}") as database:
+async def test_add_user_creates_an_account_with_the_given_password(new_project: Path) -> None:
+    assert add_user(new_project, "Barbara") == (0, "Added Barbara.\n")
+    async with open_database(f"sqlite+aiosqlite:///{new_project / 'app.db'}") as database:
         async with database.transaction() as session:
             [stored] = await session.scalars(select(Account.password_hash))
         accounts = Accounts(database)
@@ -35,15 +35,15 @@ async def test_add_user_creates_an_account_with_the_given_password(tmp_path: Pat
     assert int(memory[1]) >= 19 * 1024
 
 
-def test_add_user_refuses_a_taken_name(tmp_path: Path) -> None:
-    add_user(tmp_path, "Barbara")
-    assert add_user(tmp_path, "BARBARA") == (1, "This user name is taken.\n")
+def test_add_user_refuses_a_taken_name(new_project: Path) -> None:
+    add_user(new_project, "Barbara")
+    assert add_user(new_project, "BARBARA") == (1, "This user name is taken.\n")
 
 
-def test_add_user_explains_a_refusal_in_a_sentence(tmp_path: Path) -> None:
+def test_add_user_explains_a_refusal_in_a_sentence(new_project: Path) -> None:
     refusal = "A user name must not begin or end with white space.\n"
-    assert add_user(tmp_path, " x") == (1, refusal)
-    code, output = add_user(tmp_path, "x", DATABASE_URL="sqlite+aiosqlite:////nowhere/app.db")
+    assert add_user(new_project, " x") == (1, refusal)
+    code, output = add_user(new_project, "x", DATABASE_URL="sqlite+aiosqlite:////nowhere/app.db")
     assert code == 1
     assert output.startswith("The database in DATABASE_URL can't be used: ")
 

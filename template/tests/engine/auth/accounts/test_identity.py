@@ -10,6 +10,7 @@ from sqlalchemy import delete, update
 
 from app.auth.accounts.database import Database, open_database
 from app.auth.accounts.store import Account, Accounts, name_key
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.auth.accounts import PASSWORD
 from tests.support.client import open_client
@@ -32,7 +33,7 @@ async def server(
 ) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
     settings = {"DATABASE_URL": server_database_url, "API_KEYS": API_KEY}
-    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), settings).running() as server:
         yield server
 
 

@@ -16,14 +16,15 @@ from websockets.exceptions import WebSocketException
 
 from app.auth import CurrentUser
 from app.auth.accounts.live import LiveLogins
-from app.main import create_app
 from app.realtime import open_socket
 from app.realtime.server.frames import PrebuiltFramesProtocol
-from app.settings import Settings
+from tests.engine.example.main import create_app
+from tests.engine.example.settings import Settings
+from tests.engine.example_server import PLAIN_UVICORN, ExampleServer
 from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.client import PATIENCE, Client, Credentials, open_client, until
-from tests.support.server import PLAIN_UVICORN, AppServer, StartServer
+from tests.support.server import AppServer, StartServer
 
 PATHS = ["/ws", "/ws/echo"]
 
@@ -33,7 +34,7 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
-    async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
 
 
@@ -154,7 +155,7 @@ async def serving(folder: Path) -> AsyncIterator[tuple[FastAPI, AppServer]]:
         messages_per_second=0,
     )
     app = create_app(settings)
-    address = AppServer(folder, {})
+    address = ExampleServer(folder, {})
     config = uvicorn.Config(
         app, port=address.port, ws=PrebuiltFramesProtocol, log_config=None, timeout_keep_alive=0
     )

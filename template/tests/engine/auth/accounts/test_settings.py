@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings
+from tests.engine.example.settings import Settings
+from tests.engine.example_server import EXAMPLE
 from tests.engine.test_settings import Refusal, refusal
 from tests.support.auth import SETTINGS
 from tests.support.server import free_port, run_module
@@ -24,6 +25,8 @@ SAMPLES = [
     "replace-with-a-real-one-0123456789abcdef",
 ]
 
+GOOD = "xv8Tq1KpZ3uWm6Rb0sYc9Nd4Lh7Gf2Ja"
+
 REPEATING = ["a" * 40, "ab" * 20, "0123456789abcdef" * 3, "secretsecretsecretsecretsecretsecret"]
 
 
@@ -32,7 +35,7 @@ REPEATING = ["a" * 40, "ab" * 20, "0123456789abcdef" * 3, "secretsecretsecretsec
     [
         ("", "must be set in production"),
         ("too short", "must hold keys of at least 32 characters in production"),
-        (f"{secrets.token_hex(32)},too short", "must hold keys of at least 32 characters"),
+        (f"{GOOD},too short", "must hold keys of at least 32 characters"),
         *((key, "must not hold a sample") for key in SAMPLES),
         *((key, "must hold keys that do not repeat themselves") for key in REPEATING),
     ],
@@ -91,14 +94,16 @@ def no_server() -> str:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite+aiosqlite:////nowhere/app.db", "sqlite+aiosqlite:///noise.db", no_server()]
+    "url",
+    ["sqlite+aiosqlite:////nowhere/app.db", "sqlite+aiosqlite:///noise.db", no_server()],
+    ids=["no folder", "no database", "no server"],
 )
 def test_a_database_that_does_not_open_stops_the_start_with_a_sentence(
     tmp_path: Path, url: str
 ) -> None:
     (tmp_path / "noise.db").write_text("no database at all " * 1000)
     port = str(free_port())
-    ended = run_module(tmp_path, "app", PORT=port, DATABASE_URL=url, **SETTINGS)
+    ended = run_module(tmp_path, *EXAMPLE, PORT=port, DATABASE_URL=url, **SETTINGS)
     assert ended.returncode != 0
     assert "The database in DATABASE_URL can't be used: " in ended.stderr
     assert "Traceback" not in ended.stderr

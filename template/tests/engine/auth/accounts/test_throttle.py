@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 
 from app.auth.accounts.database import Database
 from app.auth.accounts.throttle import MAX_FAILURES, WINDOW_SECONDS, FailedLogin, subjects_of
+from tests.engine.example_server import ExampleServer
 from tests.support.auth.accounts import PASSWORD, log_in
 from tests.support.server import AppServer
 
@@ -33,7 +34,9 @@ async def servers(
     shared_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[list[AppServer]]:
     settings = {"DATABASE_URL": shared_database_url, "FORWARDED_ALLOW_IPS": "127.0.0.1"}
-    pair = [AppServer(tmp_path_factory.mktemp("throttle"), settings) for _ in range(2)]
+    pair: list[AppServer] = [
+        ExampleServer(tmp_path_factory.mktemp("throttle"), settings) for _ in range(2)
+    ]
     async with AsyncExitStack() as stack:
         for server in pair:
             stack.push_async_callback(server.stop)

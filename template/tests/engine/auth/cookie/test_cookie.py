@@ -7,6 +7,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.engine.example_server import ExampleServer
 from tests.support.auth.accounts import handshake, log_in
 from tests.support.auth.cookie import sign_in
 from tests.support.client import open_client
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
-    async with AppServer(folder, {}).running() as server:
+    async with ExampleServer(folder, {}).running() as server:
         yield server
 
 

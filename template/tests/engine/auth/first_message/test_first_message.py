@@ -15,6 +15,7 @@ from websockets.typing import Subprotocol
 
 from app.auth.first_message import DEADLINE, MAX_BYTES
 from app.realtime.protocol import SUBPROTOCOL
+from tests.engine.example_server import ExampleServer
 from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth.first_message import sign_in
 from tests.support.auth.tokens import Tokens, bad_tokens
@@ -31,7 +32,7 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
-    async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
         await scrape_until(server, **NO_SOCKETS)
 

@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from app.realtime.protocol import SUBPROTOCOL
+from tests.engine.example_server import ExampleServer
 from tests.support.auth.jwt import sign_in
 from tests.support.auth.tokens import Tokens, bad_tokens
 from tests.support.client import open_client
@@ -21,7 +22,7 @@ PATHS = ["/ws", "/ws/echo"]
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
-    async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
 
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 from itsdangerous import Signer
 
 from app.auth.sessions import SESSION_SECONDS
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in
 from tests.support.client import PATIENCE, open_client
@@ -29,7 +30,7 @@ async def server(
 ) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
     settings = {"DATABASE_URL": database_url}
-    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), settings).running() as server:
         yield server
 
 

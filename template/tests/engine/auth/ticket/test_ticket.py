@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,10 +15,11 @@ from sqlalchemy import select, update
 from app.auth.accounts.database import Database
 from app.auth.accounts.logins import digest
 from app.auth.ticket import TICKET_SECONDS, Ticket
+from tests.engine.example_server import ExampleServer
 from tests.support.auth.accounts import SETTINGS, handshake
 from tests.support.auth.ticket import Session, sign_in
 from tests.support.client import Credentials, open_client
-from tests.support.server import PROJECT, AppServer, StartServer, run_module
+from tests.support.server import AppServer, StartServer, run_module
 
 pytest_plugins = ["tests.engine.auth.accounts.database"]
 
@@ -32,7 +32,9 @@ async def servers(
 ) -> AsyncIterator[list[AppServer]]:
     """Two workers on one database."""
     settings = {"DATABASE_URL": shared_database_url}
-    pair = [AppServer(tmp_path_factory.mktemp("tickets"), settings) for _ in range(2)]
+    pair: list[AppServer] = [
+        ExampleServer(tmp_path_factory.mktemp("tickets"), settings) for _ in range(2)
+    ]
     async with AsyncExitStack() as stack:
         for server in pair:
             stack.push_async_callback(server.stop)
@@ -267,13 +269,10 @@ async def test_several_workers_of_one_server_accept_a_ticket_once(
 # --- The table ----------------------------------------------------------------------------
 
 
-def test_the_migration_of_the_tickets_can_be_undone(tmp_path: Path) -> None:
-    for name in ["app", "migrations"]:
-        shutil.copytree(PROJECT / name, tmp_path / name)
-    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+def test_the_migration_of_the_tickets_can_be_undone(new_project: Path) -> None:
 
     def alembic(*arguments: str) -> str:
-        ended = run_module(tmp_path, "alembic", *arguments)
+        ended = run_module(new_project, "alembic", *arguments)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
@@ -282,7 +281,7 @@ def test_the_migration_of_the_tickets_can_be_undone(tmp_path: Path) -> None:
     assert alembic("current").startswith("accounts_1 ")
 
     # The code of another style of authentication does not have this file.
-    (tmp_path / "migrations" / "versions" / "tickets_0001.py").unlink()
+    (new_project / "migrations" / "versions" / "tickets_0001.py").unlink()
     arguments = ("app.auth.accounts", "add-user", "Ada")
-    ended = run_module(tmp_path, *arguments, stdin="eight is enough", **SETTINGS)
+    ended = run_module(new_project, *arguments, stdin="eight is enough", **SETTINGS)
     assert ended.stdout == "Added Ada.\n", ended.stderr

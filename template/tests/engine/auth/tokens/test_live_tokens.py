@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.engine.example_server import ExampleServer
 from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import sign_in
 from tests.support.auth.tokens import Tokens, bad_tokens, log_in_anew, refresh
@@ -25,7 +26,7 @@ UNAUTHENTICATED = "websocket_closed_total reason=unauthenticated"
 @pytest_asyncio.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
-    async with AppServer(tmp_path_factory.mktemp("server"), {}).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), {}).running() as server:
         yield server
 
 

@@ -14,6 +14,7 @@ from app import PROJECT_NAME
 from app.auth.accounts.database import Database, open_database
 from app.auth.accounts.logins import Login, id_of
 from app.auth.tokens import ACCESS_SECONDS, CLAIMS
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY
 from tests.support.auth.tokens import Tokens, bad_tokens, log_in_anew, refresh
@@ -32,7 +33,7 @@ async def server(
 ) -> AsyncIterator[AppServer]:
     """One server for all of these tests, with the broker `memory://`."""
     settings = {"DATABASE_URL": database_url}
-    async with AppServer(tmp_path_factory.mktemp("server"), settings).running() as server:
+    async with ExampleServer(tmp_path_factory.mktemp("server"), settings).running() as server:
         yield server
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.settings import Settings
+from tests.engine.example.settings import Settings
 from tests.engine.test_settings import Refusal, refusal
 
 __all__ = ["refusal"]

@@ -14,6 +14,7 @@ from websockets.protocol import State
 from app import PROJECT_NAME
 from app.realtime.broker import Record
 from tests.engine.broker.redis.test_backend import connected
+from tests.engine.example_server import EXAMPLE
 from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import SETTINGS, sign_in
 from tests.support.client import open_client, until
@@ -123,7 +124,7 @@ def test_workers_that_cannot_start_end_the_server_with_an_error(
         "WEB_CONCURRENCY": "2",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)]),
     }
-    ended = run_module(tmp_path, "app", PORT=str(free_port()), **SETTINGS, **settings)
+    ended = run_module(tmp_path, *EXAMPLE, PORT=str(free_port()), **SETTINGS, **settings)
     assert ended.returncode != 0
     assert "this worker can't start" in ended.stderr
 

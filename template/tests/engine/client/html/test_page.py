@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.settings import Settings
+from tests.engine.example.settings import Settings
 from tests.support.server import PROJECT, AppServer
 
 WEB = PROJECT / "web"

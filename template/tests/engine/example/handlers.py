@@ -1,0 +1,1 @@
+"""The example has no handlers. `tests/engine/own_app.py` has."""
