@@ -10,9 +10,8 @@ from tests.gates.dependencies import undeclared_or_unused
 from tests.gates.files import files_in, in_no_project, wrong_files
 from tests.gates.residue import traces_of_jinja, traces_of_unchosen
 from tests.gates.suite import (
-    OF_THE_ACCOUNTS_ALONE,
-    OF_THE_BROKER_ALONE,
     OF_THE_WHOLE,
+    PROVEN_WITH_COOKIE,
     collected,
     failing_tests,
     sibling_of,
@@ -59,7 +58,7 @@ def test_the_default_run_has_the_owners_tests_and_each_mark_its_own(tmp_path: Pa
 
 def test_every_suite_that_a_selection_names_is_there() -> None:
     template = snapshot() / "template"
-    for name in (*OF_THE_BROKER_ALONE, *OF_THE_ACCOUNTS_ALONE, *OF_THE_WHOLE):
+    for name in (*PROVEN_WITH_COOKIE, *OF_THE_WHOLE):
         assert (template / name).exists(), name
 
 

@@ -12,9 +12,15 @@ from tests.postgres_server import postgres_folders
 from tests.redis_server import redis_folder
 from tests.template import DEFAULT, Combination
 
-# What these prove does not depend on who logs in, and with accounts it takes twice as long:
-# each server hashes the passwords of its users.
-OF_THE_BROKER_ALONE = [
+# What the other styles with accounts have in common with cookie, which runs it.
+PROVEN_WITH_COOKIE = [
+    "tests/engine/auth/accounts/test_accounts.py",
+    "tests/engine/auth/accounts/test_add_user.py",
+    "tests/engine/auth/accounts/test_database.py",
+    "tests/engine/auth/accounts/test_identity.py",
+    "tests/engine/auth/accounts/test_login_watches.py",
+    "tests/engine/auth/accounts/test_settings.py",
+    "tests/engine/auth/accounts/test_throttle.py",
     "tests/engine/broker",
     "tests/engine/server/test_control_frames.py",
     "tests/engine/server/test_deploy.py",
@@ -33,27 +39,16 @@ OF_THE_BROKER_ALONE = [
     "tests/engine/test_manager.py",
     "tests/engine/test_metrics.py",
     "tests/engine/test_model.py",
+    "tests/engine/test_openapi.py",
+    "tests/engine/test_own_application.py",
     "tests/engine/test_permissions.py",
     "tests/engine/test_presence.py",
+    "tests/engine/test_publisher.py",
+    "tests/engine/test_recipes.py",
     "tests/engine/test_recovery.py",
     "tests/engine/test_room.py",
     "tests/engine/test_signals.py",
     "tests/engine/test_slow_client.py",
-]
-
-# What every style with accounts has in common with cookie, which runs it.
-OF_THE_ACCOUNTS_ALONE = [
-    "tests/engine/auth/accounts/test_accounts.py",
-    "tests/engine/auth/accounts/test_add_user.py",
-    "tests/engine/auth/accounts/test_database.py",
-    "tests/engine/auth/accounts/test_identity.py",
-    "tests/engine/auth/accounts/test_login_watches.py",
-    "tests/engine/auth/accounts/test_settings.py",
-    "tests/engine/auth/accounts/test_throttle.py",
-    "tests/engine/test_openapi.py",
-    "tests/engine/test_own_application.py",
-    "tests/engine/test_publisher.py",
-    "tests/engine/test_recipes.py",
 ]
 
 OF_THE_DRIVERS = (
@@ -91,12 +86,9 @@ def suite_of(combination: Combination) -> list[str]:
         if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
             own.append(OF_THE_DRIVERS)
         return [*both, *OF_THE_WHOLE, *own]
-    if combination.auth == "none":
+    if combination.auth in {"none", "cookie"}:
         return both
-    proven_elsewhere = list(OF_THE_BROKER_ALONE)
-    if combination.auth != "cookie":
-        proven_elsewhere += OF_THE_ACCOUNTS_ALONE
-    return [*both, *(f"--ignore={name}" for name in proven_elsewhere)]
+    return [*both, *(f"--ignore={name}" for name in PROVEN_WITH_COOKIE)]
 
 
 def failing_tests(
