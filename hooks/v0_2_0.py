@@ -77,6 +77,14 @@ MOVED = {
     ("app.manager", "Manager"): f"{REALTIME}.dependencies",
     ("app.manager", "channel_of"): f"{REALTIME}.publisher",
     ("app.manager", "get_manager"): f"{REALTIME}.dependencies",
+    **{
+        ("app.protocol", name): f"{REALTIME}.frames"
+        for name in ("Frames", "TEXT_FRAME", "encode", "join_frames")
+    },
+    **{
+        ("app.protocol", name): f"{REALTIME}.parser"
+        for name in ("ClientMessage", "InvalidMessage", "what_it_names")
+    },
     ("app.room", "Delivery"): f"{REALTIME}.history",
     ("app.room", "Past"): f"{REALTIME}.history",
     ("app.broker.redis", "describe"): f"{REALTIME}.broker.redis.pipeline",

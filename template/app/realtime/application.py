@@ -18,7 +18,7 @@ from app.realtime.events import Events
 from app.realtime.handlers import Handlers
 from app.realtime.limits import ConnectionLimits
 from app.realtime.manager import ConnectionManager
-from app.realtime.protocol import ClientMessages
+from app.realtime.parser import ClientMessages
 from app.realtime.server.hand_over import HandOver
 from app.realtime.server.headers import SecurityHeaders
 from app.realtime.server.start import StartFailures

@@ -8,21 +8,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from starlette.types import Receive, Send
 
+from app.realtime.frames import Frames, encode, join_frames
 from app.realtime.identity import User
 from app.realtime.limits import RateLimit, Verdict
 from app.realtime.metrics import CLOSED, RATE_LIMITED
-from app.realtime.protocol import (
-    ClientMessage,
-    ClientMessages,
-    CloseCode,
-    Error,
-    Frames,
-    InvalidMessage,
-    ServerMessage,
-    encode,
-    join_frames,
-    what_it_names,
-)
+from app.realtime.parser import ClientMessage, ClientMessages, InvalidMessage, what_it_names
+from app.realtime.protocol import CloseCode, Error, ServerMessage
 from app.realtime.server.writer import AsgiWriter, FrameWriter
 from app.realtime.settings import RealtimeSettings
 

@@ -18,9 +18,8 @@ from app.realtime.limits import Admission, ConnectionLimits
 from app.realtime.manager import ConnectionManager
 from app.realtime.metrics import HANDLER_FAILURES
 from app.realtime.origin import check_origin
+from app.realtime.parser import ClientMessage, ClientMessages
 from app.realtime.protocol import (
-    ClientMessage,
-    ClientMessages,
     CloseCode,
     Error,
     ErrorCode,

@@ -5,16 +5,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from app.realtime.broker import Page, Publication
+from app.realtime.frames import Frames, frame
 from app.realtime.metrics import POISON
-from app.realtime.protocol import (
-    Frames,
-    MalformedBody,
-    Position,
-    frame,
-    history_json,
-    message_json,
-    read_publication,
-)
+from app.realtime.payloads import MalformedBody, history_json, message_json, read_publication
+from app.realtime.protocol import Position
 
 logger = logging.getLogger(__name__)
 

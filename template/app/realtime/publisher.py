@@ -14,7 +14,8 @@ from app.realtime.commands import CHANNEL, Command
 from app.realtime.events import Event, Signal
 from app.realtime.identity import User, room_of_user
 from app.realtime.metrics import PUBLICATIONS, PUBLICATIONS_REFUSED
-from app.realtime.protocol import ROOM_PATTERN, Position, publication_body, signal_body
+from app.realtime.payloads import publication_body, signal_body
+from app.realtime.protocol import ROOM_PATTERN, Position
 from app.realtime.settings import RealtimeSettings
 
 ROOM = re.compile(ROOM_PATTERN + r"|@(?!me$)[!-~]{1,64}")

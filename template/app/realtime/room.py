@@ -9,22 +9,17 @@ from typing import NamedTuple
 
 from app.realtime.broker import History, Publication
 from app.realtime.connection import Connection, SignalKey
+from app.realtime.frames import Frames, encode, frame, join_frames
 from app.realtime.history import Delivery, Past, deliveries_of
 from app.realtime.metrics import DELIVERIES, DELIVERY_SECONDS, POISON
-from app.realtime.protocol import (
-    Frames,
+from app.realtime.payloads import (
     MalformedBody,
-    Position,
-    Resync,
-    ServerMessage,
-    encode,
-    frame,
-    join_frames,
     message_json,
     read_publication,
     read_signal,
     signal_json,
 )
+from app.realtime.protocol import Position, Resync, ServerMessage
 
 logger = logging.getLogger(__name__)
 

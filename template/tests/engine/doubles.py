@@ -12,8 +12,10 @@ from app.realtime.broker import History, Publication
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
 from app.realtime.events import Events
+from app.realtime.frames import Frames
 from app.realtime.identity import User
-from app.realtime.protocol import ClientMessages, Frames, Position, Publish
+from app.realtime.parser import ClientMessages
+from app.realtime.protocol import Position, Publish
 from tests.engine.example.events import ChatMessage
 from tests.engine.example.settings import Settings
 

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from app.realtime import Event, Signal
 from app.realtime.events import Events, UnknownEvent
-from app.realtime.protocol import ClientMessages, InvalidMessage, MakeCall, Publish, SendSignal
+from app.realtime.parser import ClientMessages, InvalidMessage
+from app.realtime.protocol import MakeCall, Publish, SendSignal
 
 
 class Said(Event, event="said", from_clients=True):

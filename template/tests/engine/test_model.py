@@ -32,9 +32,11 @@ from app.realtime.broker import (
 )
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
+from app.realtime.frames import Frames
 from app.realtime.identity import User
 from app.realtime.manager import ConnectionManager
-from app.realtime.protocol import ClientMessage, Frames, Join, Leave, Position, Publish
+from app.realtime.parser import ClientMessage
+from app.realtime.protocol import Join, Leave, Position, Publish
 from app.realtime.publisher import channel_of
 from tests.engine.doubles import MESSAGES
 from tests.engine.example.settings import Settings

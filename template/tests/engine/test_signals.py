@@ -14,15 +14,9 @@ from app.realtime.events import Events
 from app.realtime.identity import User
 from app.realtime.manager import ConnectionManager
 from app.realtime.metrics import POISON, SIGNALS_LOST
-from app.realtime.protocol import (
-    ClientMessages,
-    Join,
-    Member,
-    Position,
-    Presence,
-    SendSignal,
-    signal_body,
-)
+from app.realtime.parser import ClientMessages
+from app.realtime.payloads import signal_body
+from app.realtime.protocol import Join, Member, Position, Presence, SendSignal
 from app.realtime.room import Room
 from tests.engine.doubles import MESSAGES, TransportSocket, connection, ignore
 from tests.engine.example.events import ChatTyping

@@ -19,7 +19,8 @@ from typing import Any, cast
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
-from app.realtime.protocol import CloseCode, Frames
+from app.realtime.frames import Frames
+from app.realtime.protocol import CloseCode
 
 EXTENSION = "websocket.prebuilt_frames"
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from fastapi import WebSocket
 from starlette.types import Send
 
-from app.realtime.protocol import Frames
+from app.realtime.frames import Frames
 from app.realtime.server.frames import EXTENSION
 
 

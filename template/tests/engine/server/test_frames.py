@@ -19,7 +19,8 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.frames import Close, Frame, Opcode
 
-from app.realtime.protocol import Error, Frames, Pong, encode
+from app.realtime.frames import Frames, encode
+from app.realtime.protocol import Error, Pong
 from app.realtime.server.frames import EXTENSION, PrebuiltFramesProtocol
 from app.realtime.server.logs import FalseAlarms
 from tests.support.client import PATIENCE, until

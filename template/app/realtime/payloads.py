@@ -1,0 +1,129 @@
+"""What travels through the broker, and the messages that are made from it.
+
+A publication travels as the JSON that its receivers get, except for its type, room and
+offset. So it is encoded once, by its publisher.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from json.encoder import encode_basestring as json_string
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict
+
+from app.realtime.events import Event, Signal
+from app.realtime.identity import User
+from app.realtime.protocol import Member, Model
+
+Body = TypeVar("Body", bound=Model)
+
+
+def publication_body(
+    event: Event,
+    id: str,  # noqa: A002
+    sender: User | None,
+    sent_at: datetime,
+) -> str:
+    """What is published to the broker for an event."""
+    head = '{"id":' + json_string(id) + ',"event":' + json_string(event.__event__)
+    return f'{head},"data":{event.to_json()},{sender_field(sender)}"sent_at":"{utc(sent_at)}"}}'
+
+
+def signal_body(signal: Signal, sender: User | None) -> str:
+    """What is published to the broker for a signal."""
+    head = "{" + sender_field(sender) + '"event":' + json_string(signal.__event__)
+    return f'{head},"data":{signal.to_json()}}}'
+
+
+def sender_field(sender: User | None) -> str:
+    if sender is None:
+        return ""
+    return '"sender":{"id":' + f'{json_string(sender.id)},"name":{json_string(sender.name)}}},'
+
+
+def utc(moment: datetime) -> str:
+    """A time in UTC as in RFC 3339."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+
+
+class MalformedBody(ValueError):
+    """A payload from the broker that this application can't have published."""
+
+
+class Sender(Member):
+    """A user, in what the broker delivers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PublicationBody(Model):
+    """What the broker delivers for an event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    event: str
+    data: dict[str, Any]
+    sender: Sender | None = None
+    sent_at: datetime
+
+
+class SignalBody(Model):
+    """What the broker delivers for a signal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sender: Sender | None = None
+    event: str
+    data: dict[str, Any]
+
+
+def read_publication(body: str) -> datetime:
+    """Check what the broker delivered as a publication. Returns when it was sent.
+
+    Raises MalformedBody. Afterwards the body can be part of a frame as it is.
+    """
+    return read_body(PublicationBody, body).sent_at
+
+
+def read_signal(body: str) -> tuple[str, str]:
+    """Check what the broker delivered as a signal. Returns the sender's id, or "", and the event.
+
+    Raises MalformedBody. Afterwards the body can be part of a frame as it is.
+    """
+    signal = read_body(SignalBody, body)
+    return signal.sender.id if signal.sender is not None else "", signal.event
+
+
+def read_body(model: type[Body], body: str) -> Body:
+    if not (body.startswith("{") and body.endswith("}")):
+        raise MalformedBody
+    try:
+        if "NaN" in body or "Infinity" in body:  # pydantic takes them as JSON, browsers don't
+            json.loads(body, parse_constant=refuse_constant)
+        return model.model_validate_json(body)
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+
+
+def refuse_constant(name: str) -> None:
+    """Raises MalformedBody for a number that JSON does not have."""
+    raise MalformedBody(name)
+
+
+def message_json(room: str, offset: int, body: str) -> bytes:
+    """The message that members get for a publication."""
+    return ('{"type":"message","room":"' + f'{room}","offset":{offset},{body[1:]}').encode()
+
+
+def signal_json(room: str, body: str) -> bytes:
+    """The message that members get for a signal."""
+    return ('{"type":"signal","room":"' + f'{room}",{body[1:]}').encode()
+
+
+def history_json(room: str, epoch: str, messages: Sequence[bytes], *, complete: bool) -> bytes:
+    """The answer to `history`, from messages that are encoded already."""
+    head = '{"type":"history","room":"' + f'{room}","epoch":{json_string(epoch)},"messages":['
+    tail = f'],"complete":{"true" if complete else "false"}}}'
+    return head.encode() + b",".join(messages) + tail.encode()
