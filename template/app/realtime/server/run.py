@@ -44,11 +44,12 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that ended. uvicorn calls it twice a second."""
+        # A worker may end before the first call, and a signal may replace workers between two.
+        known = self._pids | {worker.pid for worker in self.processes}
         super().keep_subprocess_alive()
-        pids = {worker.pid for worker in self.processes}
-        for pid in self._pids - pids:
+        self._pids = {worker.pid for worker in self.processes}
+        for pid in known - self._pids:
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
-        self._pids = pids
 
 
 def server_config(application: str, settings: RealtimeSettings) -> uvicorn.Config:

@@ -7,12 +7,17 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import Request
+from uvicorn.supervisors import Multiprocess
 
 from app.realtime.application import MAX_BODY_BYTES
+from app.realtime.server import run
+from app.realtime.server.run import Workers, server_config
 from tests.engine.example.main import create_app
 from tests.engine.example.settings import Settings
 from tests.engine.example_server import ExampleServer
@@ -65,6 +70,25 @@ async def test_a_server_that_is_terminated_closes_its_sockets_with_1012_and_ends
     assert "Application shutdown complete" in log
     assert "Traceback" not in log
     assert "destroyed" not in log
+
+
+def test_a_worker_that_ended_before_the_first_look_at_it_is_marked_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def replace_first(workers: Workers) -> None:
+        workers.processes[0] = process(2)
+
+    def process(pid: int) -> Any:
+        return SimpleNamespace(pid=pid)
+
+    dead: list[int] = []
+    monkeypatch.setattr(Multiprocess, "keep_subprocess_alive", replace_first)
+    monkeypatch.setattr(run, "mark_process_dead", dead.append)
+    workers = Workers(server_config("app:app", Settings()), sockets=[])
+    workers.processes = [process(1)]
+    workers.keep_subprocess_alive()
+    workers.keep_subprocess_alive()
+    assert dead == [1]
 
 
 async def test_a_port_in_use_is_reported(server: AppServer, start_server: StartServer) -> None:
