@@ -189,6 +189,7 @@ def renew() -> None:
         return
     replaced = [name for name in OWNERS_FILES if Path(name).exists()]
     for name in OWNERS_FILES:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)  # an owner may have removed the folder
         shutil.copyfile(TEMPLATE / name, name)
     if replaced:
         sys.stdout.write(

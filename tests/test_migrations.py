@@ -223,6 +223,8 @@ def test_files_of_the_owner_get_their_new_form_and_git_keeps_the_old_one(
     template, releases = history
     project = render(tmp_path / "my-chat", template=template, revision=releases[-2])
     hand_over(project, ["app/main.py"])
+    git(project, "rm", "--quiet", "-r", "tests")
+    commit(project)
     before = (project / "app" / "main.py").read_text()
     result = run_copier("update", "--defaults", "--trust", cwd=project)
     assert result.returncode == 0, result.stderr

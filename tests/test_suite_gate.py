@@ -191,7 +191,7 @@ FAULTS = [
         "app/realtime/broker/redis/pipeline.py",
         "TURNS = 3\n",
         "TURNS = 0\n",
-        "tests/engine/broker/redis/test_backend.py",
+        "tests/engine/broker/redis/test_pipeline.py",
         "test_commands_that_come_at_about_the_same_time_share_a_round_trip",
     ),
     Fault(

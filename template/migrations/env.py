@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from app import handlers, permissions, routes  # noqa: F401 - what they import has tables, too
+from app import handlers, permissions, routes  # noqa: F401 - for the tables that they import
 from app.auth.accounts.database import Base, make_engine, schema_change
 from app.settings import load_settings
 
