@@ -4,12 +4,12 @@ This module is its public face. Import from here; everything else in this packag
 move in any release.
 """
 
+from app.realtime.actions import Action
 from app.realtime.application import Application
 from app.realtime.authentication import Authentication, Session
 from app.realtime.broker import BrokerUnavailable, IdTaken
 from app.realtime.connection import Connection
 from app.realtime.dependencies import Presence, Publisher
-from app.realtime.endpoint import Action
 from app.realtime.events import Event, Signal
 from app.realtime.handlers import Call, Pending, Refused, before, handles
 from app.realtime.identity import Unauthenticated, User, room_of_user

@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from app.realtime import api, operations
+from app.realtime.actions import Actions, May
 from app.realtime.authentication import Authentication
 from app.realtime.broker import BrokerUnavailable, create_backend
-from app.realtime.endpoint import Endpoint, May, make_router
+from app.realtime.endpoint import make_router
 from app.realtime.events import Events
 from app.realtime.handlers import Handlers
 from app.realtime.limits import ConnectionLimits
@@ -23,6 +24,7 @@ from app.realtime.server.hand_over import HandOver
 from app.realtime.server.headers import SecurityHeaders
 from app.realtime.server.start import StartFailures
 from app.realtime.settings import RealtimeSettings
+from app.realtime.visit import Visits
 
 MAX_BODY_BYTES = 65536
 """The largest request body. A route that accepts more says so: `max_body_size=…`."""
@@ -90,26 +92,31 @@ class Application(FastAPI):
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         settings: RealtimeSettings = self.state.settings
         backend = create_backend(
-            settings.broker_url, settings.history_size, settings.history_seconds
+            settings.broker_url,
+            settings.history_size,
+            settings.history_seconds,
+            settings.history_bytes,
         )
         manager = ConnectionManager(backend, settings)
         self.state.manager = manager
         self.state.publisher = manager.publisher
         self.state.connection_limits = ConnectionLimits(settings)
-        self.state.endpoint = Endpoint(self, manager, self._messages, self._handlers, self._may)
+        actions = Actions(self, manager, self._handlers, self._may)
+        self.state.visits = visits = Visits(self, manager, self._messages, actions)
         # A thousand sockets are many objects, none of which is garbage. To examine them at
         # Python's usual pace would take a quarter of each handshake, in long pauses.
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
         own = self._own_lifespan(app) if self._own_lifespan is not None else nullcontext()
-        async with manager.running(), own:
+        async with manager.running(), own, visits.running():
             yield
 
     def build_middleware_stack(self) -> ASGIApp:
         settings: RealtimeSettings = self.state.settings
         # Middleware inside of HandOver is gone once a socket is handed over.
-        app = HandOver(StartFailures(super().build_middleware_stack()))
-        return SecurityHeaders(app, is_production=settings.environment == "production")
+        app = StartFailures(super().build_middleware_stack())
+        served = HandOver(app, settings.ping_timeout or None)
+        return SecurityHeaders(served, is_production=settings.environment == "production")
 
 
 async def answer_unavailable(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001

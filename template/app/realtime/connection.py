@@ -1,4 +1,4 @@
-"""One client's socket: what it receives, what waits to be sent, and how it ends."""
+"""What one client is sent: what waits to be written, and how the socket ends."""
 
 import asyncio
 import logging
@@ -6,26 +6,18 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from starlette.types import Receive, Send
-
 from app.realtime.frames import Frames, encode, join_frames
 from app.realtime.identity import User
-from app.realtime.limits import RateLimit, Verdict
-from app.realtime.metrics import CLOSED, RATE_LIMITED
-from app.realtime.parser import ClientMessage, ClientMessages, InvalidMessage, what_it_names
-from app.realtime.protocol import CloseCode, Error, ServerMessage
-from app.realtime.server.writer import AsgiWriter, FrameWriter
+from app.realtime.limits import Budget
+from app.realtime.metrics import CLOSED
+from app.realtime.protocol import CloseCode, ServerMessage
+from app.realtime.server.interface import FrameWriter
 from app.realtime.settings import RealtimeSettings
 
 logger = logging.getLogger(__name__)
 
-READ_AT_ONCE = 32
-"""Frames of one client that are handled before other tasks have their turn."""
-
 REPLAY_PIECE = 50
 """Messages of a replay that are written at once."""
-
-Handler = Callable[[ClientMessage], Awaitable[None]]
 
 Answer = TypeVar("Answer")
 
@@ -74,111 +66,54 @@ class Connection:
         "_live_messages",
         "_outbox",
         "_outbox_emptied",
-        "_rate_limit",
-        "_reading",
         "_settings",
         "_writer",
         "id",
+        "new_rooms",
+        "on_close",
+        "replay_bytes",
         "rooms",
         "transport",
         "unanswered",
         "user",
     )
 
-    def __init__(
-        self, user: User, settings: RealtimeSettings, writer: FrameWriter | None = None
-    ) -> None:
-        """Without a writer, frames are sent by ASGI's `send`."""
+    def __init__(self, user: User, settings: RealtimeSettings) -> None:
+        """What is sent before `start` waits for it."""
         self.id = secrets.token_hex(8)
         self.user = user
         self.rooms: dict[str, Audience] = {}
         """The rooms that it is in. The user's own room is `User.room`."""
         self.unanswered = 0
         """Publishes that the broker has neither taken nor refused yet."""
+        self.new_rooms: Budget | None = None
+        """How many rooms it may enter that nobody on this worker is in."""
+        self.replay_bytes = 0
+        """Bytes of replays that the client has not taken yet."""
+        self.on_close: Callable[[], None] | None = None
+        """Called by `close`."""
         self._settings = settings
-        self._rate_limit = RateLimit(settings.messages_per_second)
         self.transport: asyncio.WriteTransport | None = None
         """Takes frames directly, while nothing waits and the client keeps up.
 
         Write to it only while it is not closing; otherwise call `send_frames`.
         """
-        self._writer = writer
+        self._writer: FrameWriter | None = None
         self._outbox: list[Waiting] = []
         self._live_messages = 0
         self._live_bytes = 0
         self._outbox_emptied: asyncio.Event | None = None
-        self._reading: asyncio.Timeout | None = None
         self._close_reason: tuple[CloseCode, str] | None = None
 
     @property
     def is_closing(self) -> bool:
         return self._close_reason is not None
 
-    async def serve(
-        self, receive: Receive, send: Send, messages: ClientMessages, handle: Handler
-    ) -> None:
-        """Call `handle` with every message, one after the other, until the socket ends."""
-        try:
-            async with asyncio.timeout(None) as self._reading:
-                if self._writer is not None:
-                    await self._read(receive, messages, handle)
-                else:
-                    self._writer = writer = AsgiWriter(send, self._settings.ping_timeout or None)
-                    async with writer.running():
-                        await self._read(receive, messages, handle)
-        except TimeoutError:
-            if not self.is_closing:
-                raise
-        except Exception:
-            logger.exception("connection failed", extra=self.log_fields)
-            self._reading = None  # it has ended
-            self.close(CloseCode.INTERNAL_ERROR, "internal error")
-        finally:
-            self._reading = None
-
-    # --- In -------------------------------------------------------------------------
-
-    async def _read(self, receive: Receive, messages: ClientMessages, handle: Handler) -> None:
-        if self._writer is not None:
-            self._writer.on_change = self._flush
-            self._flush()
-        frames = 0
-        while not self.is_closing:
-            frames += 1
-            if frames % READ_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            event = await receive()
-            if event["type"] == "websocket.disconnect":
-                return
-            message = self._parse(event.get("text"), messages)
-            if message is not None:
-                await handle(message)
-
-    def _parse(self, text: str | None, messages: ClientMessages) -> ClientMessage | None:
-        """Read a frame. Answers invalid messages, and those over the rate limit, itself."""
-        if text is None:
-            self.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
-        elif self._is_within_limit(text):
-            try:
-                return messages.parse(text)
-            except InvalidMessage as error:
-                self.send(
-                    Error(code=error.code, detail=error.detail, room=error.room, ref=error.ref)
-                )
-        return None
-
-    def _is_within_limit(self, text: str) -> bool:
-        verdict = self._rate_limit.take()
-        if verdict is Verdict.FINE:
-            return True
-        if verdict is Verdict.ABUSE:
-            self.close(CloseCode.POLICY_VIOLATION, "too many messages")
-            return False
-        RATE_LIMITED.inc()
-        detail = f"at most {self._settings.messages_per_second:g} messages a second: slow down"
-        room, ref = what_it_names(text)
-        self.send(Error(code="rate_limited", detail=detail, room=room, ref=ref))
-        return False
+    def start(self, writer: FrameWriter) -> None:
+        """Write what was sent so far, and from now on everything."""
+        self._writer = writer
+        writer.on_change = self._flush
+        self._flush()
 
     async def run_handler(self, work: Awaitable[Answer]) -> Answer:
         """Await code of the application.
@@ -237,6 +172,8 @@ class Connection:
         if waiting.is_live:
             self._live_messages -= waiting.frames.messages
             self._live_bytes -= len(waiting.frames.wire)
+        else:
+            self.replay_bytes -= len(waiting.frames.wire)
 
     def replay(self, messages: Sequence[Frames]) -> None:
         """Send messages from history, at the pace at which the client takes them."""
@@ -245,11 +182,12 @@ class Connection:
         for start in range(0, len(messages), REPLAY_PIECE):
             piece = join_frames(messages[start : start + REPLAY_PIECE])
             self._outbox.append(Waiting(piece, is_live=False))
+            self.replay_bytes += len(piece.wire)
         self._flush()
 
     async def caught_up(self) -> None:
         """Wait until the client has taken every replay, so that it can ask for more."""
-        if any(not waiting.is_live for waiting in self._outbox):
+        if self.replay_bytes:
             self._outbox_emptied = asyncio.Event()
             await self._outbox_emptied.wait()
 
@@ -284,10 +222,10 @@ class Connection:
             return
         self._close_reason = (code, reason)
         self._outbox.clear()
+        self.replay_bytes = 0
         self._set_transport(None)
-        if self._reading is not None:
-            # The reading task may wait for the client or the broker: end it now.
-            self._reading.reschedule(asyncio.get_running_loop().time())
+        if self.on_close is not None:
+            self.on_close()
 
     async def send_close(self) -> None:
         """Send the close frame, if it was the server that closed."""

@@ -1,4 +1,4 @@
-"""What one client may use: messages a second, and sockets at a time."""
+"""What one client may use: messages and rooms a second, and sockets at a time."""
 
 import time
 from collections import Counter
@@ -56,6 +56,40 @@ class RateLimit:
         if tokens >= 0:
             return Verdict.FINE
         return Verdict.REFUSE if tokens >= -self._burst else Verdict.ABUSE
+
+
+class Budget:
+    """A token bucket for costs that are known afterwards: it may be overdrawn.
+
+    It gains `per_second` and holds at most `burst`. 0 a second means no limit.
+    """
+
+    __slots__ = ("_burst", "_left", "_per_second", "_seen_at")
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left = burst
+        self._seen_at = time.monotonic()
+
+    @property
+    def is_full(self) -> bool:
+        return self._gain() >= self._burst
+
+    def wait(self) -> float:
+        """Seconds until something is left again. 0 if there is something now."""
+        left = self._gain()
+        return max(0.0, -left / self._per_second) if self._per_second and left <= 0 else 0.0
+
+    def spend(self, cost: float) -> None:
+        """Take what something cost."""
+        self._left = self._gain() - cost
+
+    def _gain(self) -> float:
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._seen_at) * self._per_second)
+        self._seen_at = now
+        return self._left
 
 
 class Admission:

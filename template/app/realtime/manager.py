@@ -1,75 +1,45 @@
-"""Who is in which room of this worker, and how publications reach them."""
+"""What clients ask of this worker, and what the application commands it."""
 
 import asyncio
-import logging
-import random
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Literal, Protocol
-from weakref import WeakValueDictionary
 
-from broadcaster import Broadcast, Event
+from broadcaster import Broadcast
 
-from app.realtime.broker import (
-    Backend,
-    BrokerUnavailable,
-    History,
-    IdTaken,
-    Publication,
-    Resubscribed,
-    Subscriber,
-)
+from app.realtime.broker import Backend, BrokerUnavailable, IdTaken
 from app.realtime.commands import Command, Commands
 from app.realtime.connection import Connection
-from app.realtime.history import Past, page_frame
-from app.realtime.identity import OWN_ROOM, User
-from app.realtime.metrics import (
-    GAPS,
-    POISON,
-    PUBLICATIONS,
-    PUBLICATIONS_REFUSED,
-    RECOVERIES,
-    ROOMS,
-    SIGNALS_LOST,
-)
+from app.realtime.history import page_frame
+from app.realtime.identity import User
+from app.realtime.limits import Budget
+from app.realtime.metrics import PUBLICATIONS, PUBLICATIONS_REFUSED, RATE_LIMITED, SIGNALS_LOST
 from app.realtime.presence import PresenceTracker
 from app.realtime.protocol import (
     CloseCode,
     Error,
     GetHistory,
     Join,
-    Joined,
     Left,
-    Member,
     Position,
     Presence,
     Publish,
     SendSignal,
 )
 from app.realtime.publisher import Publisher, channel_of
-from app.realtime.room import Room
+from app.realtime.replays import Replays
+from app.realtime.rooms import Rooms, key_of, shown_name
 from app.realtime.settings import RealtimeSettings
-
-logger = logging.getLogger(__name__)
-
-RECENT = 50
-"""Messages from history that a client receives when it joins without `since`."""
-
-DELIVER_AT_ONCE = 100
-"""Publications in a room that are handled before other tasks have their turn."""
-
-CATCH_UP_DEADLINE = 10.0
-"""Seconds after which publications that could not be read from history count as lost."""
-
-CATCH_UP_AT_ONCE = 100
-"""Rooms that read history at the same time.
-
-After an outage all rooms have to, and the broker has `PUBLISH_DEADLINE` for an answer.
-"""
 
 MAX_UNANSWERED = 32
 """Publishes of one connection that may wait for the broker before the next one waits."""
+
+NEW_ROOMS = 4
+"""Of this many messages that a client may send, one may enter a room that is new here.
+
+A room that nobody is in costs the broker a subscription and a reading of history.
+"""
 
 DEFAULT_PRESENCE_PERIOD = 20.0
 """Seconds of the period in which presence is announced, where PING_INTERVAL is 0."""
@@ -84,23 +54,8 @@ class Socket(Protocol):
     def close(self, code: CloseCode, reason: str) -> None: ...
 
 
-class JoinRequest:
-    """A connection that waits to enter a room."""
-
-    def __init__(self, connection: Connection, since: Position | None) -> None:
-        self.connection = connection
-        self.since = since
-        self.is_given_up = False
-
-
 class ConnectionManager:
-    """Brings publications from the broker to the members of their rooms.
-
-    A room has one subscription per worker. It is opened with the room's first member and
-    closed with its last, under the room's lock. A client that was told `joined` receives
-    every publication after the position named there, once and in order. What the
-    subscription missed is filled in from history. If that is impossible, the members get
-    `resync`.
+    """Carries out what the clients of this worker ask for.
 
     Rooms have the names that clients use, except for `@me`: see `User.room`.
     """
@@ -109,17 +64,18 @@ class ConnectionManager:
         self._backend = backend
         self.broadcast = Broadcast(backend=backend)
         """For other messages between workers."""
-        self.publisher = Publisher(backend, self._position_of)
         self.sockets: set[Socket] = set()
         """Every open socket of this worker."""
-        self._max_rooms = settings.max_rooms_per_connection
-        self._rooms: dict[str, Room] = {}
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._waiting: dict[str, list[JoinRequest]] = {}
-        self._catching_up = asyncio.Semaphore(CATCH_UP_AT_ONCE)
+        self._settings = settings
+        self._replays = Replays(settings.replay_bytes_per_second)
         self.presence = PresenceTracker(
-            self.broadcast, settings.ping_interval or DEFAULT_PRESENCE_PERIOD, self._notify
+            self.broadcast,
+            settings.ping_interval or DEFAULT_PRESENCE_PERIOD,
+            settings.presence_members,
+            self._tell,
         )
+        self._rooms = Rooms(backend, self.presence, self._replays)
+        self.publisher = Publisher(backend, self._rooms.position)
         self._commands = Commands(backend, self.broadcast, self._carry_out)
         self._evictions: set[asyncio.Task[None]] = set()
 
@@ -139,44 +95,54 @@ class ConnectionManager:
     async def join(self, connection: Connection, request: Join) -> None:
         """Enter a room. A member receives history again."""
         name = key_of(request.room, connection)
-        if (
-            self._max_rooms
-            and name not in connection.rooms
-            and len(connection.rooms) >= self._max_rooms
-        ):
-            detail = f"at most {self._max_rooms} rooms at a time: leave one first"
-            connection.send(Error(code="too_many_rooms", detail=detail, room=request.room))
+        if name not in connection.rooms and not self._may_enter_more(connection, name, request):
             return
-        await connection.caught_up()
-        # Whoever gets the lock first admits all who wait: after a deploy that is everybody.
-        waiting = JoinRequest(connection, request.since)
-        self._waiting.setdefault(name, []).append(waiting)
-        try:
-            async with self._lock(name):
-                await asyncio.sleep(0)  # all who ask in this turn are admitted together
-                if waiting in self._waiting.get(name, ()):
-                    await self._admit_waiting(name)
-        except BaseException:
-            waiting.is_given_up = True
-            others = [r for r in self._waiting.pop(name, ()) if r is not waiting]
-            if others:
-                self._waiting[name] = others
-            raise
+        if self._replays.reserve(connection, request.room):
+            await connection.caught_up()
+            await self._rooms.enter(name, connection, request.since)
+
+    def _may_enter_more(self, connection: Connection, name: str, request: Join) -> bool:
+        """Whether a connection may be in one more room. If not, tell the client."""
+        code: Literal["too_many_rooms", "rate_limited"]
+        most = self._settings.max_rooms_per_connection
+        if most and len(connection.rooms) >= most:
+            code, detail = "too_many_rooms", f"at most {most} rooms at a time: leave one first"
+        elif self._rooms.get(name) is None and not self._may_open_room(connection):
+            RATE_LIMITED.inc()
+            code, detail = "rate_limited", "too many new rooms: try again in a moment"
+        else:
+            return True
+        connection.send(Error(code=code, detail=detail, room=request.room))
+        return False
+
+    def _may_open_room(self, connection: Connection) -> bool:
+        """Count a room that is new to this worker."""
+        per_second = self._settings.messages_per_second
+        if not per_second:
+            return True
+        if connection.new_rooms is None:
+            connection.new_rooms = Budget(per_second / NEW_ROOMS, 2 * per_second)
+        if connection.new_rooms.wait():
+            return False
+        connection.new_rooms.spend(1)
+        return True
 
     async def leave(self, connection: Connection, room: str) -> None:
         """Leave a room."""
         name = key_of(room, connection)
-        if name not in connection.rooms:
+        entered = self._rooms.get(name)
+        if entered is None or name not in connection.rooms:
             connection.send(not_joined(room))
             return
-        self._rooms[name].flush()
-        await self._remove(connection, name)
+        entered.flush()
+        await self._rooms.leave(name, connection)
         connection.send(Left(room=room))
 
     async def disconnect(self, connection: Connection) -> None:
         """Leave every room."""
+        self._replays.forget(connection)
         for name in list(connection.rooms):
-            await self._remove(connection, name)
+            await self._rooms.leave(name, connection)
 
     async def publish(self, connection: Connection, request: Publish) -> None:
         """Publish to a room that the connection is in, after what it published before.
@@ -217,7 +183,10 @@ class ConnectionManager:
         if room is None or name not in connection.rooms:
             connection.send(not_joined(request.room))
             return
+        if not self._replays.reserve(connection, request.room):
+            return
         await connection.caught_up()
+        size = 0
         try:
             page = await self._backend.page(
                 channel_of(name), before=request.before, limit=request.limit
@@ -226,7 +195,11 @@ class ConnectionManager:
             detail = "history can't be read at the moment: try again"
             connection.send(Error(code="unavailable", detail=detail, room=request.room))
         else:
-            connection.replay([page_frame(room.name, page)])
+            frames = page_frame(room.name, page)
+            size = len(frames.wire)
+            connection.replay([frames])
+        finally:
+            self._replays.settle(connection, size)
 
     def _answered(
         self,
@@ -257,158 +230,10 @@ class ConnectionManager:
         PUBLICATIONS_REFUSED.labels(code).inc()
         connection.send(Error(code=code, detail=detail, room=request.room, ref=request.id))
 
-    # --- Rooms: opened, closed and entered under their lock -------------------------
-
-    def _lock(self, name: str) -> asyncio.Lock:
-        """The lock of a room. It exists as long as somebody holds it or waits for it."""
-        return self._locks.setdefault(name, asyncio.Lock())
-
-    async def _admit_waiting(self, name: str) -> None:
-        """Answer everybody who waits to enter a room."""
-        requests = self._waiting.pop(name)
-        since = [r.since for r in requests if r.since is not None]
-        try:
-            room, past = await self._open_with_past(name, since)
-        except BrokerUnavailable:
-            detail = "the room can't be entered at the moment: try again"
-            shown = shown_name(name)
-            for request in requests:
-                request.connection.send(Error(code="unavailable", detail=detail, room=shown))
-        except BaseException:
-            # Whoever gets the lock next does it, for the others too.
-            self._waiting.setdefault(name, []).extend(requests)
-            raise
-        else:
-            self._admit(name, room, past, requests)
-            await self._close_if_empty(name, room)
-
-    async def _open_with_past(self, name: str, since: list[Position]) -> tuple[Room, Past]:
-        """A room, and what it remembers at this moment, back to `since` where possible."""
-        channel = channel_of(name)
-        while (room := self._rooms.get(name)) is not None:
-            seen = room.position
-            with room.recording():
-                # After an outage, the room itself may be behind.
-                history = await self._backend.history(
-                    channel, last=RECENT, after=[seen, *since], seen=seen
-                )
-                if room.position.epoch == seen.epoch:
-                    room.fill(history)
-                if room.position.epoch == history.position.epoch:
-                    return room, room.past(history)
-            # The room began a new epoch in the meantime: read again.
-        async with AsyncExitStack() as stack:
-            subscriber = await stack.enter_async_context(self.broadcast.subscribe(channel))
-            history = await self._backend.history(channel, last=RECENT, after=since)
-            room = Room(shown_name(name), history.position)
-            await stack.enter_async_context(_background(self._receive(name, room, subscriber)))
-            room.subscription = stack.pop_all()
-        self._rooms[name] = room
-        ROOMS.inc()
-        return room, room.past(history)
-
-    def _admit(self, name: str, room: Room, past: Past, requests: list[JoinRequest]) -> None:
-        """Make members, and answer them with what they missed, without waiting in between."""
-        present = [r for r in requests if not (r.is_given_up or r.connection.is_closing)]
-        for request in present:
-            if request.connection not in room.members and room.name != OWN_ROOM:
-                self.presence.join(name, request.connection.user)
-        room.flush()  # the new members receive this as part of history
-        members = self.presence.members(name)
-        for request in present:
-            connection, since = request.connection, request.since
-            room.add(name, connection)
-            missed = past.since(since) if since is not None else None
-            if since is not None:
-                RECOVERIES.labels("lost" if missed is None else "recovered").inc()
-            seen = members if room.name != OWN_ROOM else [Member.of(connection.user)]
-            connection.send(
-                Joined(
-                    room=room.name,
-                    epoch=room.position.epoch,
-                    offset=room.position.offset,
-                    recovered=missed is not None,
-                    count=len(seen),
-                    members=seen,
-                )
-            )
-            connection.replay(past.last(RECENT) if since is None else missed or [])
-
-    async def _remove(self, connection: Connection, name: str) -> None:
-        async with self._lock(name):
-            if name not in connection.rooms:
-                return
-            room = self._rooms[name]
-            room.remove(name, connection)
-            if room.name != OWN_ROOM:
-                self.presence.leave(name, connection.user)
-            await self._close_if_empty(name, room)
-
-    async def _close_if_empty(self, name: str, room: Room) -> None:
-        if not room.members:
-            del self._rooms[name]
-            ROOMS.dec()
-            await room.subscription.aclose()
-
-    # --- From the broker to the members ---------------------------------------------
-
-    async def _receive(self, name: str, room: Room, subscriber: Subscriber) -> None:
-        handled = 0
-        while True:
-            event = await subscriber.get()
-            try:
-                await self._handle(name, room, event)
-            except Exception:
-                logger.exception("could not deliver", extra={"room": name})
-            handled += 1
-            if handled % DELIVER_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    async def _handle(self, name: str, room: Room, event: Event) -> None:
-        if isinstance(event, Publication):
-            if room.deliver(event):
-                return
-            if not await self._catch_up(name, room):
-                room.resync(Position(epoch=event.position.epoch, offset=event.previous))
-            if not room.deliver(event):
-                POISON.inc()
-                logger.warning("skipped what nobody published", extra={"room": name})
-        elif isinstance(event, Resubscribed):
-            if not await self._catch_up(name, room):
-                room.resync(room.position)
-        else:
-            room.signal(event.message)
-
-    async def _catch_up(self, name: str, room: Room) -> bool:
-        """Fill in what the subscription missed. False if history can't be read."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_DEADLINE):
-                while True:
-                    with suppress(BrokerUnavailable):
-                        async with self._catching_up:
-                            await self._fill_in(name, room)
-                        return True
-                    await asyncio.sleep(random.uniform(0, 1))  # noqa: S311
-        return False
-
-    async def _fill_in(self, name: str, room: Room) -> None:
-        async with self._lock(name):
-            seen = room.position
-            history: History = await self._backend.history(
-                channel_of(name), last=0, after=[seen], seen=seen
-            )
-            filled = room.fill(history)
-        if room.position != seen:
-            GAPS.labels("filled" if filled else "resync").inc()
-
-    def _notify(self, presence: Presence) -> None:
+    def _tell(self, presence: Presence) -> None:
         room = self._rooms.get(presence.room)
         if room is not None:
             room.send(presence)
-
-    def _position_of(self, name: str) -> Position | None:
-        room = self._rooms.get(name)
-        return room.position if room is not None else None
 
     # --- Commands of the application, on every worker -------------------------------
 
@@ -423,32 +248,12 @@ class ConnectionManager:
                 eviction.add_done_callback(self._evictions.discard)
 
     async def _evict(self, connection: Connection, name: str) -> None:
-        if name in connection.rooms:
-            self._rooms[name].flush()
-            await self._remove(connection, name)
+        room = self._rooms.get(name)
+        if room is not None and name in connection.rooms:
+            room.flush()
+            await self._rooms.leave(name, connection)
             connection.send(Left(room=shown_name(name), reason="evicted"))
-
-
-def key_of(room: str, connection: Connection) -> str:
-    """What this worker calls the room that a client names."""
-    return connection.user.room if room == OWN_ROOM else room
-
-
-def shown_name(name: str) -> str:
-    """What clients call a room."""
-    return OWN_ROOM if name.startswith("@") else name
 
 
 def not_joined(room: str, ref: str | None = None) -> Error:
     return Error(code="not_joined", detail="join the room first", room=room, ref=ref)
-
-
-@asynccontextmanager
-async def _background(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run a coroutine during the block, and end it with the block."""
-    task = asyncio.create_task(coroutine)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

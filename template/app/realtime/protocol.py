@@ -167,7 +167,8 @@ class Joined(Model):
 
     With `recovered`, every message between `since` and `offset` comes first. If they could
     not be recovered, none of them comes. Without `since`, the most recent ones come.
-    `count` is the number of users in the room.
+    `count` is the number of users in the room. In one with more than PRESENCE_MEMBERS,
+    `members` is absent.
     """
 
     type: Literal["joined"] = "joined"
@@ -195,12 +196,21 @@ class Result(Model):
 
 
 class Presence(Model):
-    """A user entered a room or left it. Several connections of a user count as one."""
+    """Users entered a room or left it. Several connections of a user count as one.
+
+    `user` is the one who did, or `users` those who did in the same moment. A message may
+    repeat what `joined` said. In a room with more than PRESENCE_MEMBERS users there are
+    neither: `count` says how many there are. When it has become small again, `members` are
+    all of them.
+    """
 
     type: Literal["presence"] = "presence"
     room: str
-    user: Member
-    event: Literal["join", "leave"]
+    user: Member | None = None
+    users: Sequence[Member] | None = None
+    event: Literal["join", "leave"] | None = None
+    count: int | None = None
+    members: Sequence[Member] | None = None
 
 
 class Resync(Model):

@@ -66,7 +66,11 @@ class Publisher:
             raise ValueError("an id has 1 to 64 printable characters")
         try:
             answer = self.submit(room, event, id or secrets.token_hex(8), sender)
-            position = await answer if isinstance(answer, asyncio.Future) else answer
+            if isinstance(answer, asyncio.Future):
+                position = await answer
+            else:  # a loop that publishes must not keep the sockets from their turn
+                position = answer
+                await asyncio.sleep(0)
         except BrokerUnavailable:
             PUBLICATIONS_REFUSED.labels("unavailable").inc()
             raise

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -57,7 +57,6 @@ class Room:
         """Each with its transport, ready for `flush`, while that takes frames directly."""
         self._behind: set[Connection] = set()
         """Members whose transport takes no frames at the moment."""
-        self.subscription = AsyncExitStack()
         self._pending: list[Frames] = []
         self._pending_signals: dict[int, PendingSignal] = {}
         """By index in `_pending`."""

@@ -56,13 +56,16 @@ class RealtimeSettings(BaseSettings):
 
     history_size: NonNegativeInt = 1000
     history_seconds: int = Field(default=3600, ge=0, le=365 * 86400)
+    history_bytes: NonNegativeInt = 67108864
 
     max_frame_bytes: NonNegativeInt = 65536
     messages_per_second: int = Field(default=20, ge=0, le=1_000_000)
+    replay_bytes_per_second: NonNegativeInt = 1048576
     max_connections: NonNegativeInt = 10000
     max_connections_per_user: NonNegativeInt = 50
     max_connections_per_address: NonNegativeInt = 500
     max_rooms_per_connection: NonNegativeInt = 128
+    presence_members: NonNegativeInt = 100
     outbox_messages: NonNegativeInt = 1000
     outbox_bytes: NonNegativeInt = 1048576
     ping_interval: Seconds = 20

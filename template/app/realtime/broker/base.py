@@ -6,13 +6,19 @@ adapter in `tests/support/broker/`, and one line that runs the suite on it.
 
 import asyncio
 import hashlib
+import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from broadcaster import BroadcastBackend, Event
 
 from app.realtime.protocol import Position
+
+logger = logging.getLogger(__name__)
+
+QUEUE_SIZE = 10_000
+"""Events that may wait for `broadcaster`. It hears `Resubscribed` for what did not fit."""
 
 PUBLISH_DEADLINE = 0.8
 """Seconds after which a publish that the broker did not confirm fails.
@@ -99,8 +105,16 @@ class Subscriber(Protocol):
     async def get(self) -> Event: ...
 
 
+Listener = Callable[[Event], None]
+"""Takes an event at once, without waiting."""
+
+
 class Backend(BroadcastBackend):
     """A message broker, used through `broadcaster.Broadcast` or directly.
+
+    Rooms listen directly: the backend calls them with every event of their channel, which
+    costs neither a queue nor a task. Whatever else wants messages subscribes through
+    `broadcaster`.
 
     There are two kinds of messages. A `Record` gets a position in its channel and is
     remembered. A plain string goes to those who are subscribed at that moment, and is
@@ -131,8 +145,8 @@ class Backend(BroadcastBackend):
 
     **Reconnection.** `connect` does not fail when the broker is unreachable. One task owns the
     connection: it reconnects for ever with full jitter and restores what is subscribed.
-    `subscribe`, `unsubscribe` and `next_published` never raise. After an interruption
-    `next_published` returns `Resubscribed` for each channel that may have missed something.
+    `listen`, `subscribe` and their opposites never raise. After an interruption
+    `Resubscribed` is delivered for each channel that may have missed something.
 
     **Bounds.** Every queue is bounded. A message that can't be decoded is counted
     (`websocket_broker_poison_total`), logged and skipped.
@@ -147,12 +161,23 @@ class Backend(BroadcastBackend):
     is_local: ClassVar[bool] = False
     """Whether messages stay in this process, so that no other process can publish."""
 
-    def __init__(self, url: str, history_size: int, history_seconds: float) -> None:
-        """Raises ValueError, with a reason, for a URL or an option that can't be used."""
+    def __init__(
+        self, url: str, history_size: int, history_seconds: float, history_bytes: int = 0
+    ) -> None:
+        """Raises ValueError, with a reason, for a URL or an option that can't be used.
+
+        `history_bytes` bounds what all channels remember, if the backend itself keeps it.
+        0 means no bound.
+        """
         # BroadcastBackend.__init__ only raises NotImplementedError.
         self.url = url
         self.history_size = history_size if history_seconds else 0
         self.history_seconds = history_seconds
+        self.history_bytes = history_bytes
+        self._listeners: dict[str, Listener] = {}
+        self._subscribed: set[str] = set()  # through broadcaster
+        self._events: asyncio.Queue[Event] = asyncio.Queue(QUEUE_SIZE)
+        self._overflowed: set[str] = set()
 
     @property
     @abstractmethod
@@ -203,5 +228,61 @@ class Backend(BroadcastBackend):
     async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
         """Return the `limit` publications before an offset; None means the newest ones."""
 
+    # --- Who hears what is published ------------------------------------------------
+
+    async def listen(self, channel: str, listener: Listener) -> None:
+        """Call `listener` with every event of a channel. A channel has one listener."""
+        is_open = self._is_heard(channel)
+        self._listeners[channel] = listener
+        if not is_open:
+            await self._open(channel)
+
+    async def ignore(self, channel: str) -> None:
+        """End what `listen` began."""
+        self._listeners.pop(channel, None)
+        if not self._is_heard(channel):
+            await self._close(channel)
+
+    async def subscribe(self, channel: str) -> None:
+        """Return the events of a channel from `next_published`. `broadcaster` calls it."""
+        is_open = self._is_heard(channel)
+        self._subscribed.add(channel)
+        if not is_open:
+            await self._open(channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """End what `subscribe` began."""
+        self._subscribed.discard(channel)
+        if not self._is_heard(channel):
+            await self._close(channel)
+
+    async def next_published(self) -> Event:
+        """The next event of a channel that is subscribed."""
+        if self._overflowed and self._events.empty():
+            return Resubscribed(self._overflowed.pop())
+        return await self._events.get()
+
+    def _is_heard(self, channel: str) -> bool:
+        return channel in self._listeners or channel in self._subscribed
+
+    def _deliver(self, event: Event) -> None:
+        """Pass on an event from the broker. Called in the order of its channel."""
+        listener = self._listeners.get(event.channel)
+        if listener is not None:
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("could not deliver", extra={"channel": event.channel})
+        if event.channel in self._subscribed:
+            try:
+                self._events.put_nowait(event)
+            except asyncio.QueueFull:
+                self._overflowed.add(event.channel)
+
     @abstractmethod
-    async def next_published(self) -> Event: ...
+    async def _open(self, channel: str) -> None:
+        """Have the broker send what is published on a channel."""
+
+    @abstractmethod
+    async def _close(self, channel: str) -> None:
+        """Nobody wants what is published on a channel any more."""

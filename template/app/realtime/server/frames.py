@@ -1,14 +1,18 @@
-"""uvicorn's WebSocket protocol, extended to take frames that are already built.
+"""uvicorn's WebSocket protocol, extended to pass frames directly, in and out.
 
 ASGI's `send` builds a frame for every receiver, and costs a coroutine and several checks of
 state: about half of the cost of a delivery. But a publication to a thousand sockets is the
-same bytes for each of them. So this subclass offers the application the ASGI extension
-`websocket.prebuilt_frames`: a `FrameWriter` that writes such bytes to the transport.
+same bytes for each of them. ASGI's `receive` needs a task that waits for every socket, a
+wake-up of it for every frame, and a pause of reading in between.
+
+So this subclass offers the application the ASGI extension `websocket.prebuilt_frames`: the
+protocol itself. It is a `FrameWriter`, which writes such bytes to the transport, and after
+`attach` it calls a `Receiver` with every frame that arrives.
 
 `python -m app` serves with this class. It depends on internals of uvicorn's sansio
 protocol, so pyproject.toml allows a narrow range of versions, and
 `tests/engine/server/test_frames.py` fails when they change. Under any other server the
-extension is missing, and `writer.py` writes through `send`.
+extension is missing, and `asgi.py` serves the socket by `receive` and `send`.
 """
 
 import asyncio
@@ -16,11 +20,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
 from app.realtime.frames import Frames
 from app.realtime.protocol import CloseCode
+from app.realtime.server.interface import Receiver
 
 EXTENSION = "websocket.prebuilt_frames"
 
@@ -37,6 +43,16 @@ SLICE = 4096
 """Bytes that are parsed before the limit of control frames is checked again."""
 
 
+class Nowhere(asyncio.Queue[Any]):
+    """The queue of a socket that ASGI does not serve any more. It stays empty."""
+
+    def put_nowait(self, item: Any) -> None:
+        """Drop an event."""
+
+
+NOWHERE = Nowhere()
+
+
 class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
     """The protocol of one connection, which is its own `FrameWriter`."""
 
@@ -44,6 +60,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.on_change: Callable[[], None] | None = None
         self.handler_is_running = False
+        self._receiver: Receiver | None = None
         self._control_frames = 0
         self._control_frames_since = 0.0
         self._has_taken_data = False
@@ -75,10 +92,62 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        if self.read_paused:
+        self.resume_reading()
+        self._abort_later()
+
+    def pause_reading(self) -> None:
+        """Read nothing more from the client. What was read already still arrives."""
+        if not (self.read_paused or self.transport.is_closing()):
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the client again."""
+        if self.read_paused and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
-        self._abort_later()
+
+    # --- What arrives ---------------------------------------------------------------
+
+    def attach(self, receiver: Receiver) -> None:
+        """Pass on to `receiver` what arrives, beginning with what is here already."""
+        arrived, self.queue = self.queue, NOWHERE
+        self._receiver = receiver
+        receiver.start(self)
+        self.resume_reading()
+        while not arrived.empty():
+            event = arrived.get_nowait()
+            if event["type"] == "websocket.receive":
+                receiver.receive(event.get("text"))
+            else:
+                self._tell_end()
+
+    def _tell_end(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.disconnected()
+
+    def send_receive_event_to_app(self) -> None:
+        receiver = self._receiver
+        if receiver is None or self.close_sent:
+            self._send_event_by_asgi()
+        elif self.curr_msg_data_type == "text":
+            try:
+                text = b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self._send_event_by_asgi()  # which closes with 1007
+            else:
+                self.frames = []
+                receiver.receive(text)
+        else:
+            self.frames = []
+            receiver.receive(None)
+
+    def _send_event_by_asgi(self) -> None:
+        # A text that is not UTF-8 and a close frame may arrive together. Then the close is
+        # answered first, and uvicorn fails when it closes because of the text.
+        with suppress(InvalidState):
+            super().send_receive_event_to_app()
 
     # --- What uvicorn calls ---------------------------------------------------------
 
@@ -97,17 +166,32 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         if self.conn.close_sent is not None:
             super().handle_parser_exception()
+            self._tell_end()
             return
         # The client sent invalid bytes before the handshake finished.
         self.disconnected = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
         self.transport.abort()
 
-    def send_receive_event_to_app(self) -> None:
-        # A text that is not UTF-8 and a close frame may arrive together. Then the close is
-        # answered first, and uvicorn fails when it closes because of the text.
-        with suppress(InvalidState):
-            super().send_receive_event_to_app()
+    def handle_close(self, event: Any) -> None:
+        super().handle_close(event)
+        self._tell_end()
+
+    async def run_asgi(self) -> None:
+        """Run the application, as uvicorn does, but leave an attached socket open."""
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("Exception in ASGI application\n")
+            self.send_500_response()
+        else:
+            if not self.handshake_complete:
+                self.logger.error("ASGI callable returned without completing handshake.")
+                self.send_500_response()
+        if self.queue is not NOWHERE and self.close_timer is None:
+            self.transport.close()
 
     def send_500_response(self) -> None:
         if not self.transport.is_closing():  # otherwise it fails
@@ -170,6 +254,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)  # which makes it writable, so that the outbox is emptied
+        self._tell_end()
         if self.on_change is not None:
             self.on_change()
             self.on_change = None
@@ -190,6 +275,7 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
+        self._tell_end()
         self._abort_later()
 
     def _abort_later(self) -> None:

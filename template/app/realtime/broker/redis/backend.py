@@ -34,7 +34,6 @@ from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
-from broadcaster import Event
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
@@ -65,8 +64,10 @@ POSITION_SECONDS = 7 * 24 * 3600
 class RedisBackend(Backend):
     schemes = ("redis", "rediss")
 
-    def __init__(self, url: str, history_size: int, history_seconds: float) -> None:
-        super().__init__(url, history_size, history_seconds)
+    def __init__(
+        self, url: str, history_size: int, history_seconds: float, history_bytes: int = 0
+    ) -> None:
+        super().__init__(url, history_size, history_seconds, history_bytes)
         self._pool = pool = connection_pool(url)
         self._publish = Script("position.lua", "publish.lua")
         self._history = Script("position.lua", "history.lua")
@@ -79,7 +80,7 @@ class RedisBackend(Backend):
         # Publish/subscribe ignores the database number, so the names carry it.
         database = pool.connection_kwargs.get("db", 0)
         self._prefix = f"{PROJECT_NAME}:{database}:"
-        self._subscriptions = Subscriptions(pool, self._writes, canary, self._prefix)
+        self._subscriptions = Subscriptions(pool, self._writes, canary, self._prefix, self._deliver)
         # Each command carries a unique epoch, in case that one has to begin.
         self._worker = secrets.token_hex(8)
         self._commands = count()
@@ -107,10 +108,10 @@ class RedisBackend(Backend):
         ):
             yield
 
-    async def subscribe(self, channel: str) -> None:
+    async def _open(self, channel: str) -> None:
         await self._subscriptions.add(channel)
 
-    async def unsubscribe(self, channel: str) -> None:
+    async def _close(self, channel: str) -> None:
         await self._subscriptions.remove(channel)
 
     def submit(
@@ -190,9 +191,6 @@ class RedisBackend(Backend):
             raise self._unavailable("answer", error) from error
         self._failed = False
         return Page(position.epoch, publications[-limit:], complete=len(publications) <= limit)
-
-    async def next_published(self) -> Event:
-        return await self._subscriptions.heard.get()
 
     def _command(
         self, script: Script, channel: str, seen: Position | None, *arguments: Argument

@@ -7,21 +7,22 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from itertools import count
 
 from broadcaster import Event
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from app.realtime.broker.base import PUBLISH_DEADLINE, Publication, Resubscribed
+from app.realtime.broker.base import PUBLISH_DEADLINE, Listener, Publication, Resubscribed
 from app.realtime.broker.redis.pipeline import Outage, Pipeline, Script, describe
 from app.realtime.metrics import BROKER_RECONNECTS, POISON
 from app.realtime.protocol import Position
 
 logger = logging.getLogger(__name__)
 
-QUEUE_SIZE = 10_000
-"""Publications that may wait for delivery before the worker stops reading from Redis."""
+AT_ONCE = 100
+"""Messages that are delivered before other tasks have their turn."""
 
 CANARY_INTERVAL = 1.0
 """Seconds between the messages that a worker sends to itself through Redis."""
@@ -42,11 +43,19 @@ class Subscriptions:
     """
 
     def __init__(
-        self, pool: BlockingConnectionPool, writes: Pipeline, canary: Script, prefix: str
+        self,
+        pool: BlockingConnectionPool,
+        writes: Pipeline,
+        canary: Script,
+        prefix: str,
+        deliver: Listener,
     ) -> None:
-        """`writes` sends the canaries. `prefix` is the beginning of every name in Redis."""
-        self.heard: asyncio.Queue[Event] = asyncio.Queue(QUEUE_SIZE)
-        """Publications, and `Resubscribed` for each channel after an outage."""
+        """`writes` sends the canaries. `prefix` is the beginning of every name in Redis.
+
+        `deliver` is called with publications, and with `Resubscribed` for each channel after
+        an outage.
+        """
+        self._deliver = deliver
         self._pool = pool
         self._writes = writes
         self._canary = canary
@@ -121,14 +130,16 @@ class Subscriptions:
             try:
                 async with self._connected() as connection:
                     async with asyncio.timeout(CANARY_DEADLINE) as silence:
-                        while True:
+                        for number in count(1):
                             # It does less for every publication than redis-py's PubSub.
                             message = await connection.read_response(
                                 disconnect_on_error=False, push_request=True
                             )
-                            if await self._receive(message):
+                            if self._receive(message):
                                 silence.reschedule(clock() + CANARY_DEADLINE)
                                 attempt = 0
+                            if number % AT_ONCE == 0:
+                                await asyncio.sleep(0)
             except Outage as error:
                 # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
                 ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
@@ -164,7 +175,7 @@ class Subscriptions:
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
 
-    async def _receive(self, message: Sequence[bytes]) -> bool:
+    def _receive(self, message: Sequence[bytes]) -> bool:
         """Handle what Redis sent. Returns whether it was the canary."""
         kind, name, payload = message
         channel = name.decode().removeprefix(self._prefix)
@@ -182,14 +193,14 @@ class Subscriptions:
                 POISON.inc()
                 logger.warning("skipped a malformed publication in %s", channel)
             else:
-                await self.heard.put(event)
+                self._deliver(event)
         elif kind == b"subscribe" and channel == self._canary_channel:
             self._canary_due.set()
         elif kind == b"subscribe":
-            await self._confirm(channel)
+            self._confirm(channel)
         return False
 
-    async def _confirm(self, channel: str) -> None:
+    def _confirm(self, channel: str) -> None:
         """Redis answers in order, so only the last of the missing answers counts."""
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] <= 0:
@@ -198,7 +209,7 @@ class Subscriptions:
                 self._wanted[channel].set()
             if channel in self._interrupted:
                 self._interrupted.remove(channel)
-                await self.heard.put(Resubscribed(channel))
+                self._deliver(Resubscribed(channel))
 
     async def _send_canaries(self) -> None:
         """Publish canaries, and the first one as soon as it can be received."""

@@ -1,50 +1,24 @@
-"""How frames leave: directly where the server takes whole frames, else through ASGI."""
+"""Serves a socket through ASGI, under a server that offers no direct way."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Protocol
+from collections.abc import Callable
 
-from fastapi import WebSocket
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from app.realtime.frames import Frames
-from app.realtime.server.frames import EXTENSION
-
-
-class FrameWriter(Protocol):
-    """Where the frames of one socket go."""
-
-    on_change: Callable[[], None] | None
-    """Called whenever `is_writable` has changed."""
-    handler_is_running: bool
-    """Whether nothing is read because code of the application runs."""
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether the client keeps up. While it does not, nothing should be written."""
-
-    def write_frames(self, frames: Frames) -> None:
-        """Send frames, in order. Never waits. A closing socket ignores them."""
-
-    @property
-    def raw_transport(self) -> asyncio.WriteTransport | None:
-        """The transport that takes frames directly, if the server has one.
-
-        Write to it only while it is not closing and `is_writable` is true.
-        """
-
-    async def close_socket(self, code: int, reason: str) -> None:
-        """Close the socket with this code."""
+from app.realtime.server.interface import Receiver
 
 
 class AsgiWriter:
     """Sends by ASGI's `send`, which waits for slow clients, in a task of its own."""
 
     def __init__(self, send: Send, close_timeout: float | None) -> None:
+        """`close_timeout`: seconds that a client has to take the close frame; None: any."""
         self.on_change: Callable[[], None] | None = None
         self.handler_is_running = False
+        self.may_read = asyncio.Event()
+        self.may_read.set()
         self._asgi_send = send
         self._close_timeout = close_timeout
         self._frames: Frames | None = None
@@ -65,23 +39,20 @@ class AsgiWriter:
     def raw_transport(self) -> None:
         return None
 
+    def pause_reading(self) -> None:
+        self.may_read.clear()
+
+    def resume_reading(self) -> None:
+        self.may_read.set()
+
     async def close_socket(self, code: int, reason: str) -> None:
         """Close the socket. If the client does not take the close frame, TCP ends it."""
         with contextlib.suppress(OSError, RuntimeError, TimeoutError):
             async with asyncio.timeout(self._close_timeout):
                 await self._asgi_send({"type": "websocket.close", "code": code, "reason": reason})
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Send what is written, for the length of the block."""
-        async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(self._send())
-            try:
-                yield
-            finally:
-                sending.cancel()
-
-    async def _send(self) -> None:
+    async def send_written(self) -> None:
+        """Send what is written, until the client is gone."""
         with contextlib.suppress(OSError, RuntimeError):  # closed meanwhile
             while True:
                 await self._given.wait()
@@ -98,7 +69,30 @@ class AsgiWriter:
             self.on_change()
 
 
-def prebuilt_writer(websocket: WebSocket) -> FrameWriter | None:
-    """The writer that the server offers for an accepted socket, if it offers one."""
-    writer: FrameWriter | None = websocket.scope.get("extensions", {}).get(EXTENSION)
-    return writer
+async def serve(
+    receiver: Receiver, receive: Receive, send: Send, close_timeout: float | None
+) -> None:
+    """Serve a socket to its end. `close_timeout` is that of `AsgiWriter`."""
+    writer = AsgiWriter(send, close_timeout)
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(writer.send_written())
+        receiver.start(writer, ended.set)
+        reading = tasks.create_task(read(receiver, receive, writer.may_read))
+        try:
+            await ended.wait()
+        finally:
+            receiver.disconnected()
+            reading.cancel()
+            sending.cancel()
+
+
+async def read(receiver: Receiver, receive: Receive, may_read: asyncio.Event) -> None:
+    """Pass on what the client sends, until it is gone."""
+    while True:
+        await may_read.wait()
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            receiver.disconnected()
+            return
+        receiver.receive(event.get("text"))
