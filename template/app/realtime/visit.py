@@ -5,7 +5,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -21,6 +21,9 @@ from app.realtime.server.interface import FrameWriter
 from app.realtime.settings import RealtimeSettings
 
 logger = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 1.0
+"""How long a socket may take to leave its rooms at the end, once its handler is cancelled."""
 
 AT_ONCE = 32
 """Messages of one client that are carried out before other tasks have their turn."""
@@ -42,26 +45,45 @@ class Visits:
         self.actions = actions
         self.settings: RealtimeSettings = app.state.settings
         self.authentication: Authentication = app.state.authentication
-        self._ending: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def end(self, visit: Coroutine[None, None, None]) -> None:
-        """Run what is left to do for a socket that has ended."""
-        task = asyncio.create_task(visit)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+    def own(self, task: asyncio.Task[None]) -> None:
+        """Wait for a task before the application ends."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """After the block, sockets have SHUTDOWN_GRACE to end."""
+        """After the block, what sockets still do has SHUTDOWN_GRACE to end."""
         try:
             yield
         finally:
-            if self._ending:
-                grace = self.settings.shutdown_grace or None
-                _, late = await asyncio.wait(self._ending, timeout=grace)
-                for task in late:
-                    task.cancel()
-                await asyncio.gather(*late, return_exceptions=True)
+            await self._wait(self.settings.shutdown_grace or None)
+            self._cancel()
+            await self._wait(LEAVE_SECONDS)
+            self._cancel()
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait until nothing is left to do. A task may be followed by another one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.add_done_callback(log_where_it_was)
+            task.cancel()
+
+
+def log_where_it_was(task: asyncio.Task[None]) -> None:
+    """Log the traceback of a task that did not end in time."""
+    try:
+        task.result()
+    except asyncio.CancelledError:
+        logger.exception("what a socket waits for did not end within SHUTDOWN_GRACE")
+    except Exception:
+        logger.exception("connection failed")
 
 
 class Visit:
@@ -186,6 +208,7 @@ class Visit:
         if self._writer is not None:
             self._writer.pause_reading()
         work.add_done_callback(self._continue)
+        self._visits.own(work)
 
     def _continue(self, work: asyncio.Task[None]) -> None:
         """Go on with the messages that waited."""
@@ -235,7 +258,7 @@ class Visit:
         if self._has_ended or self._writer is None:
             return
         self._has_ended = True
-        self._visits.end(self._leave())
+        self._visits.own(asyncio.create_task(self._leave()))
 
     async def _leave(self) -> None:
         connection = self._connection

@@ -3,19 +3,29 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from broadcaster import Event
+from fastapi import FastAPI
+from starlette.datastructures import State
 
+from app.realtime.actions import Action, Actions
+from app.realtime.authentication import Authentication
 from app.realtime.broker import History, Publication
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
-from app.realtime.events import Events
+from app.realtime.events import Event as RoomEvent
+from app.realtime.events import Events, Signal
 from app.realtime.frames import Frames
+from app.realtime.handlers import Handlers
 from app.realtime.identity import User
+from app.realtime.manager import ConnectionManager
 from app.realtime.parser import ClientMessages
 from app.realtime.protocol import Position, Publish
+from app.realtime.server.asgi import AsgiWriter
+from app.realtime.visit import Visits
 from tests.engine.example.events import ChatMessage
 from tests.engine.example.settings import Settings
 
@@ -36,8 +46,19 @@ def publish(id: object, room: str = "room") -> Publish:  # noqa: A002
     return message
 
 
-async def ignore(_: object) -> None:
-    """Handle a message by doing nothing."""
+async def allow(
+    _: User, __: Action, ___: str, ____: RoomEvent | Signal | None, _____: State
+) -> bool:
+    """The rule of an application where everybody may do everything."""
+    return True
+
+
+def visits_of(manager: ConnectionManager, settings: Settings) -> Visits:
+    """What opens sockets of a manager, without accounts."""
+    app = FastAPI()
+    app.state.settings = settings
+    app.state.authentication = Authentication(allow)
+    return Visits(app, manager, MESSAGES, Actions(app, manager, Handlers(), allow))
 
 
 class AsgiSocket:
@@ -55,6 +76,17 @@ class AsgiSocket:
         if self.gone:
             raise OSError("the client is gone")
         self.sent.append(json.loads(event["text"]))
+
+
+@asynccontextmanager
+async def sending(connection: Connection, socket: AsgiSocket) -> AsyncIterator[None]:
+    """Send what a connection sends by ASGI, for the length of the block."""
+    writer = AsgiWriter(socket.send, None)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(writer.send_written())
+        connection.start(writer)
+        yield
+        task.cancel()
 
 
 class TransportSocket(asyncio.WriteTransport):
@@ -95,6 +127,12 @@ class TransportSocket(asyncio.WriteTransport):
     async def close_socket(self, code: int, reason: str) -> None:
         """Nobody waits for it."""
 
+    def pause_reading(self) -> None:
+        """Nothing is read here."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read here."""
+
     def drain(self, takes: int = 1000) -> None:
         """Have the client read what is in the buffer."""
         self.takes = takes
@@ -120,12 +158,12 @@ class SlowBroker(MemoryBackend):
         assert set(channels.values()) <= {0, 1}
         return {channel for channel, count in channels.items() if count}
 
-    async def subscribe(self, channel: str) -> None:
-        await super().subscribe(channel)
+    async def _open(self, channel: str) -> None:
+        await super()._open(channel)
         self.log.append(f"+{channel}")
 
-    async def unsubscribe(self, channel: str) -> None:
-        await super().unsubscribe(channel)
+    async def _close(self, channel: str) -> None:
+        await super()._close(channel)
         self.log.append(f"-{channel}")
 
     async def history(
@@ -145,8 +183,6 @@ class DeafBroker(MemoryBackend):
 
     is_deaf = False
 
-    async def next_published(self) -> Event:
-        event = await super().next_published()
-        while self.is_deaf and isinstance(event, Publication):
-            event = await super().next_published()
-        return event
+    def _deliver(self, event: Event) -> None:
+        if not (self.is_deaf and isinstance(event, Publication)):
+            super()._deliver(event)

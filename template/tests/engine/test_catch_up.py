@@ -8,9 +8,11 @@ import pytest
 
 from app.realtime.broker import BrokerUnavailable, History, Resubscribed
 from app.realtime.broker.memory import Channel
-from app.realtime.manager import CATCH_UP_AT_ONCE, RECENT, ConnectionManager
+from app.realtime.feed import CATCH_UP_AT_ONCE
+from app.realtime.manager import ConnectionManager
 from app.realtime.protocol import Join, Position
-from tests.engine.doubles import MESSAGES, AsgiSocket, DeafBroker, connection, ignore, publish
+from app.realtime.rooms import RECENT
+from tests.engine.doubles import AsgiSocket, DeafBroker, connection, publish, sending
 from tests.engine.example.settings import Settings
 from tests.support.client import until
 
@@ -49,7 +51,14 @@ class Forgetful(DeafBroker):
 
     def interrupt(self, room: str) -> None:
         """Report that publications may have been missed."""
-        self._published.put_nowait(Resubscribed(f"room:{room}"))
+        self._deliver(Resubscribed(f"room:{room}"))
+
+
+def standing(manager: ConnectionManager) -> Position:
+    """Where the room stands."""
+    position = manager._rooms.position("room")
+    assert position is not None
+    return position
 
 
 @pytest.mark.parametrize("history", ["there", "refused"])
@@ -59,7 +68,7 @@ async def test_a_gap_is_filled_or_the_members_are_told(
     noticed: Literal["by the next message", "after an outage"],
     history: Literal["there", "refused"],
 ) -> None:
-    monkeypatch.setattr("app.realtime.manager.CATCH_UP_DEADLINE", 0.2)
+    monkeypatch.setattr("app.realtime.feed.CATCH_UP_DEADLINE", 0.2)
     broker = Forgetful()
     manager = ConnectionManager(broker, Settings())
     socket, alice = AsgiSocket(), connection("alice")
@@ -68,13 +77,11 @@ async def test_a_gap_is_filled_or_the_members_are_told(
         kinds = ("message", "resync")
         return [(one["type"], one["offset"]) for one in socket.sent if one["type"] in kinds]
 
-    async with manager.running(), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(alice.serve(socket.receive, socket.send, MESSAGES, ignore))
+    async with manager.running(), sending(alice, socket):
         await manager.join(alice, Join(type="join", room="room"))
         broker.is_deaf = True
         for number in range(1, 6):
             await manager.publish(alice, publish(number))
-        await until(broker._published.empty)
         broker.is_deaf, broker.refuses = False, history == "refused"
         if noticed == "after an outage":
             broker.interrupt("room")
@@ -89,7 +96,6 @@ async def test_a_gap_is_filled_or_the_members_are_told(
             await until(lambda: heard()[:1] == [told])
         if noticed == "by the next message":
             await until(lambda: heard()[-1:] == [("message", 6)])
-        serving.cancel()
 
 
 async def test_many_rooms_do_not_all_ask_at_once() -> None:
@@ -120,8 +126,8 @@ async def test_a_position_that_history_does_not_reach_reads_nothing_more(
         await manager.join(alice, Join(type="join", room="room"))
         for number in range(1, 1001):
             await manager.publish(alice, publish(number))
-        await until(lambda: manager._rooms["room"].position.offset == 1000)
-        epoch = manager._rooms["room"].position.epoch
+        await until(lambda: standing(manager).offset == 1000)
+        epoch = standing(manager).epoch
         if not room_is_open:
             await manager.leave(alice, "room")
         for since, most in [
@@ -140,20 +146,18 @@ async def test_a_position_in_an_epoch_that_the_worker_did_not_know_is_found() ->
     broker = Forgetful()
     manager = ConnectionManager(broker, Settings())
     socket, alice, bob = AsgiSocket(), connection("alice"), connection("bob")
-    async with manager.running(), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(bob.serve(socket.receive, socket.send, MESSAGES, ignore))
+    async with manager.running(), sending(bob, socket):
         await manager.join(alice, Join(type="join", room="room"))
         for number in range(50):
             await manager.publish(alice, publish(number))
-        await until(lambda: manager._rooms["room"].position.offset == 50)
+        await until(lambda: standing(manager).offset == 50)
         broker.is_deaf = True
-        broker._channels["room:room"] = Channel(Position(epoch="new", offset=0))
+        broker._channels["room:room"] = Channel("new")
         for number in range(1, 101):
             await manager.publish(alice, publish(number))
         since = Position(epoch="new", offset=10)
         await manager.join(bob, Join(type="join", room="room", since=since))
         await until(lambda: len(socket.sent) > 90)
-        serving.cancel()
         await manager.disconnect(alice)
     joined, *messages = socket.sent
     assert (joined["epoch"], joined["offset"], joined["recovered"]) == ("new", 100, True)

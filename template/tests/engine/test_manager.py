@@ -6,15 +6,14 @@ import random
 from app.realtime.broker import Record
 from app.realtime.broker.memory import MemoryBackend
 from app.realtime.manager import ConnectionManager
-from app.realtime.protocol import Join, Pong, Position
+from app.realtime.protocol import CloseCode, Join, Pong, Position
 from tests.engine.doubles import (
-    MESSAGES,
     AsgiSocket,
     DeafBroker,
     SlowBroker,
     connection,
-    ignore,
     publish,
+    sending,
 )
 from tests.engine.example.settings import Settings
 from tests.support.client import until
@@ -40,21 +39,13 @@ async def test_a_client_that_is_closed_while_leaving_leaves_every_room() -> None
     manager = ConnectionManager(SlowBroker(), Settings())
     alice = connection()
 
-    async def handle(_: object) -> None:
-        alice.send(Pong())  # which fails, and ends the writer
-        await asyncio.sleep(0.01)
-
-    async with manager.running():
+    async with manager.running(), sending(alice, socket):
         for name in "abc":
             await manager.join(alice, Join(type="join", room=name))
         socket.gone = True
-        for event in (
-            {"type": "websocket.receive", "text": '{"type":"ping"}'},
-            {"type": "websocket.receive", "bytes": b"\x00"},  # closed with 1003
-            {"type": "websocket.disconnect"},
-        ):
-            socket.received.put_nowait(event)
-        await alice.serve(socket.receive, socket.send, MESSAGES, handle)
+        alice.send(Pong())  # which fails, and ends the writer
+        await asyncio.sleep(0.01)
+        alice.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
         await manager.disconnect(alice)
     assert not alice.rooms
 
@@ -65,15 +56,13 @@ async def test_a_join_after_an_outage_brings_the_members_what_they_missed() -> N
     socket, alice, bob = AsgiSocket(), connection("alice"), connection("bob")
     join = Join(type="join", room="room")
 
-    async with manager.running(), asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(alice.serve(socket.receive, socket.send, MESSAGES, ignore))
+    async with manager.running(), sending(alice, socket):
         await manager.join(alice, join)
         broker.is_deaf = True
         for number in range(200):
             await manager.publish(alice, publish(number))
         await manager.join(bob, join)
         await until(lambda: len(socket.sent) > 200 or socket.sent[-1]["type"] == "resync")
-        serving.cancel()
     assert "resync" not in [frame["type"] for frame in socket.sent]
     offsets = [frame["offset"] for frame in socket.sent if frame["type"] == "message"]
     assert offsets == list(range(1, 201))
@@ -117,8 +106,7 @@ class Member:
         self.connection = connection(f"user {number}")
 
     async def join_and_leave(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._serve())
+        async with sending(self.connection, self._socket):
             for number in range(2):
                 await self._manager.join(self.connection, Join(type="join", room=self.room))
                 for _ in range(self._random.randrange(20)):
@@ -126,10 +114,6 @@ class Member:
                 await self._publish(f"{id(self)} {number}")
                 if self._random.random() < 0.8:
                     await self._manager.leave(self.connection, self.room)
-            self._socket.received.put_nowait({"type": "websocket.disconnect"})
-
-    async def _serve(self) -> None:
-        await self.connection.serve(self._socket.receive, self._socket.send, MESSAGES, ignore)
 
     async def _publish(self, name: str) -> None:
         await self._manager.publish(self.connection, publish(name, self.room))

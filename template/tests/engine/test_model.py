@@ -17,10 +17,10 @@ from struct import unpack_from
 from typing import Any
 
 import pytest
+from broadcaster import Event
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from starlette.types import Message
 
 from app.realtime.broker import (
     Backend,
@@ -34,11 +34,12 @@ from app.realtime.broker.memory import MemoryBackend
 from app.realtime.connection import Connection
 from app.realtime.frames import Frames
 from app.realtime.identity import User
+from app.realtime.limits import ConnectionLimits
 from app.realtime.manager import ConnectionManager
-from app.realtime.parser import ClientMessage
-from app.realtime.protocol import Join, Leave, Position, Publish
+from app.realtime.protocol import Position
 from app.realtime.publisher import channel_of
-from tests.engine.doubles import MESSAGES
+from app.realtime.visit import Visit
+from tests.engine.doubles import visits_of
 from tests.engine.example.settings import Settings
 from tests.support.client import JSON
 
@@ -50,7 +51,9 @@ PATIENCE = 10.0
 
 HELLO = {"event": "chat.message", "data": {"text": "hello"}}
 
-SETTINGS = Settings(outbox_messages=20, messages_per_second=0, ping_interval=60)
+SETTINGS = Settings(
+    outbox_messages=20, messages_per_second=0, replay_bytes_per_second=0, ping_interval=60
+)
 
 COMMON = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 settings.register_profile(
@@ -103,6 +106,12 @@ class Peer:
 
     async def close_socket(self, code: int, reason: str) -> None:
         """Nobody reads it."""
+
+    def pause_reading(self) -> None:
+        """What the client sends now was read already."""
+
+    def resume_reading(self) -> None:
+        """The client sends when it wants to."""
 
 
 class Log:
@@ -185,11 +194,11 @@ class Client:
     """A client that reads everything, and remembers up to where."""
 
     def __init__(self, manager: ConnectionManager, model: Model, name: str) -> None:
-        self._manager = manager
+        self._visits = visits_of(manager, SETTINGS)
+        self._limits = ConnectionLimits(SETTINGS)
         self._model = model
         self._user = User(id=name, name=name)
         self._since: deque[JSON | None] = deque()
-        self._serving: asyncio.Task[None] | None = None
         self.places: dict[str, Place] = {}
         self.was_in: dict[str, Place] = {}
 
@@ -197,28 +206,14 @@ class Client:
 
     def connect(self) -> None:
         self.peer = Peer()
-        self.connection = Connection(self._user, SETTINGS, self.peer)
-        self._received: asyncio.Queue[Message] = asyncio.Queue()
-        self._serving = asyncio.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        """As `/ws` does."""
-        try:
-            await self.connection.serve(self._received.get, _send_nothing, MESSAGES, self._handle)
-        finally:
-            await self._manager.disconnect(self.connection)
-
-    async def _handle(self, message: ClientMessage) -> None:
-        match message:
-            case Join():
-                await self._manager.join(self.connection, message)
-            case Leave():
-                await self._manager.leave(self.connection, message.room)
-            case Publish():
-                await self._manager.publish(self.connection, message)
+        self.connection = Connection(self._user, SETTINGS)
+        admission = self._limits.admit(None, self._user.id)
+        self._visit = Visit(self._visits, self.connection, admission)
+        self._ended = asyncio.Event()
+        self._visit.start(self.peer, self._ended.set)
 
     def send(self, **message: object) -> None:
-        self._received.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
+        self._visit.receive(json.dumps(message))
 
     def join(self, room: str, *, recover: bool) -> None:
         place = self.places.get(room) or self.was_in.get(room)
@@ -228,21 +223,19 @@ class Client:
 
     @property
     def is_idle(self) -> bool:
-        return self._received.empty() and not self.connection.unanswered
+        return self._visit._work is None and not self.connection.unanswered
 
     @property
     def is_gone(self) -> bool:
         """Whether the server closed the socket."""
-        return self._serving is None or self._serving.done()
+        return self.connection.is_closing or self._ended.is_set()
 
     async def disconnect(self, unread: int) -> None:
         """Disconnect. The last `unread` frames are lost."""
         self.read(max(0, len(self.peer.unread) - unread))
-        self._received.put_nowait({"type": "websocket.disconnect"})
-        if self._serving is not None:
-            self.peer.stall(stalled=False)
-            await self._serving
-        self._serving = None
+        self._visit.disconnected()
+        self.peer.stall(stalled=False)
+        await self._ended.wait()
         self.was_in |= self.places
         self.places.clear()
         self._since.clear()
@@ -307,11 +300,6 @@ class Client:
         return all(self._model.is_end_of(room, place) for room, place in self.places.items())
 
 
-async def _send_nothing(_: Message) -> None:
-    """There is no ASGI server."""
-    raise AssertionError("the peer takes frames directly")
-
-
 class FaultyBackend(MemoryBackend):
     """A broker that can refuse everything, and can stop delivering."""
 
@@ -342,20 +330,14 @@ class FaultyBackend(MemoryBackend):
         await some(turns=10)  # more is published meanwhile, and others want to join
         return history
 
-    async def next_published(self) -> Any:
-        while True:
-            event = await super().next_published()
-            if not (self.is_deaf and isinstance(event, Publication)):
-                return event
-
-    def is_empty(self) -> bool:
-        """Whether nothing waits for delivery."""
-        return self._published.empty()
+    def _deliver(self, event: Event) -> None:
+        if not (self.is_deaf and isinstance(event, Publication)):
+            super()._deliver(event)
 
     def hear_again(self) -> None:
         self.is_deaf = False
-        for channel in self._subscribed:
-            self._published.put_nowait(Resubscribed(channel))
+        for channel in list(self._listeners):
+            self._deliver(Resubscribed(channel))
 
 
 Positions = dict[tuple[str, str], Position]
@@ -404,7 +386,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.positions: Positions = {}
         self.in_outage = False
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("app.realtime.manager.RECENT", RECENT)
+        self.patch.setattr("app.realtime.rooms.RECENT", RECENT)
         # Nobody waits long before another attempt.
         self.patch.setattr(random, "uniform", lambda low, high: low + (high - low) / 100)
         self.run(self.start())
@@ -563,10 +545,8 @@ class MemoryMachine(RuleBasedStateMachine):
         async def miss() -> None:
             backend, client = self.faulty_backend, self.clients[number]
             assert backend is not None
-            await until(backend.is_empty)
             backend.is_deaf = True
             await self._publish(client, room, count, again=False)
-            await until(backend.is_empty)
             backend.is_deaf = False
             await self._publish(client, room, 1, again=False)
 

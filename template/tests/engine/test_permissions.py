@@ -179,5 +179,5 @@ async def test_a_rule_that_raises_allows_nothing_and_is_logged(
         await ada.join("lobby")  # the socket stays open
         log = server.read_log()
         failed = rf'the application failed .*user="{ada.user["id"]}".* handler="may {action}"'
-        assert re.search(f"ERROR app.realtime.endpoint: {failed}", log)
+        assert re.search(f"ERROR app.realtime.actions: {failed}", log)
         assert f"LookupError: the rule fails for {action}" in log

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Literal
 
+import pytest
 import pytest_asyncio
 from broadcaster import Broadcast
 
@@ -86,16 +87,21 @@ class Workers:
         self.broadcast = Broadcast(backend=self.backend)
         self.stack = AsyncExitStack()
 
-    async def start(self, period: float = 0.1) -> tuple[PresenceTracker, list[Presence]]:
+    async def start(
+        self, period: float = 0.1, most: int = 100
+    ) -> tuple[PresenceTracker, list[Presence]]:
         """Presence on one more worker, and the list of its notifications."""
         notified: list[Presence] = []
-        tracker = PresenceTracker(self.broadcast, period, notified.append)
+        tracker = PresenceTracker(self.broadcast, period, most, notified.append)
         await self.stack.enter_async_context(tracker.running())
         return tracker, notified
 
 
 @pytest_asyncio.fixture
-async def workers() -> AsyncIterator[Workers]:
+async def workers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
+    """Workers that tell changes without a pause."""
+    monkeypatch.setattr("app.realtime.presence.news.PAUSE", 0)
+    monkeypatch.setattr("app.realtime.presence.tracker.GATHER", 0)
     workers = Workers()
     async with workers.broadcast, workers.stack:
         yield workers
@@ -112,11 +118,11 @@ def users(tracker: PresenceTracker) -> list[str]:
 
 async def test_connections_of_a_user_count_once_on_any_worker(workers: Workers) -> None:
     (one, heard_by_one), (two, heard_by_two) = await workers.start(), await workers.start()
-    one.join("room", ALICE)
-    one.join("room", ALICE)
+    one.join("room", [ALICE])
+    one.join("room", [ALICE])
     await until(lambda: users(two) == ["alice"])
-    two.join("room", ALICE)
-    two.join("room", BOB)
+    two.join("room", [ALICE])
+    two.join("room", [BOB])
     await until(lambda: users(one) == ["alice", "bob"])
     one.leave("room", ALICE)
     one.leave("room", ALICE)
@@ -132,7 +138,7 @@ async def test_connections_of_a_user_count_once_on_any_worker(workers: Workers) 
 
 async def test_a_new_worker_learns_at_once_who_is_there(workers: Workers) -> None:
     one, _ = await workers.start(period=60)
-    one.join("room", ALICE)
+    one.join("room", [ALICE])
     two, _ = await workers.start(period=60)
     await until(lambda: users(two) == ["alice"])
 
@@ -140,7 +146,7 @@ async def test_a_new_worker_learns_at_once_who_is_there(workers: Workers) -> Non
 async def test_users_of_a_silent_worker_leave_once(workers: Workers) -> None:
     one, heard = await workers.start()
     silent, _ = await workers.start(period=60)
-    silent.join("room", ALICE)
+    silent.join("room", [ALICE])
     await until(lambda: users(one) == ["alice"])
     await until(lambda: users(one) == [])
     assert heard == [event(ALICE, "join"), event(ALICE, "leave")]
@@ -149,7 +155,7 @@ async def test_users_of_a_silent_worker_leave_once(workers: Workers) -> None:
 async def test_nobody_leaves_because_the_broker_is_silent(workers: Workers) -> None:
     one, heard = await workers.start(period=0.04)
     silent, _ = await workers.start(period=60)
-    silent.join("room", ALICE)
+    silent.join("room", [ALICE])
     await until(lambda: users(one) == ["alice"])
     workers.backend.is_away = True
     await asyncio.sleep(0.2)  # ten announcements missed
@@ -160,9 +166,9 @@ async def test_nobody_leaves_because_the_broker_is_silent(workers: Workers) -> N
 
 async def test_users_of_a_worker_that_ends_leave_at_once(workers: Workers) -> None:
     one, _ = await workers.start(period=60)
-    two = PresenceTracker(workers.broadcast, 60, lambda _: None)
+    two = PresenceTracker(workers.broadcast, 60, 100, lambda _: None)
     async with two.running():
-        two.join("room", ALICE)
+        two.join("room", [ALICE])
         await until(lambda: users(one) == ["alice"])
     await until(lambda: users(one) == [])
 
@@ -170,7 +176,7 @@ async def test_users_of_a_worker_that_ends_leave_at_once(workers: Workers) -> No
 async def test_nobody_leaves_while_all_workers_are_heard(workers: Workers) -> None:
     one, heard = await workers.start(period=0.04)
     two, _ = await workers.start(period=0.042)  # so that their intervals drift past each other
-    two.join("room", ALICE)
+    two.join("room", [ALICE])
     await until(lambda: users(one) == ["alice"])
     await asyncio.sleep(1)
     assert heard == [event(ALICE, "join")]
@@ -178,9 +184,9 @@ async def test_nobody_leaves_while_all_workers_are_heard(workers: Workers) -> No
 
 async def test_a_changed_name_is_shown_and_the_user_is_the_same(workers: Workers) -> None:
     (one, _), (two, heard) = await workers.start(), await workers.start()
-    one.join("room", ALICE)
+    one.join("room", [ALICE])
     await until(lambda: users(two) == ["alice"])
-    one.join("room", User(id="alice", name="Alicia"))
+    one.join("room", [User(id="alice", name="Alicia")])
     one.leave("room", ALICE)
     assert one.members("room") == [Member(id="alice", name="Alicia")]
     await until(lambda: two.members("room") == [Member(id="alice", name="Alicia")])

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from starlette.types import Message
 
 from app.realtime.broker import History, Publication
 from app.realtime.connection import Connection
@@ -15,7 +14,7 @@ from app.realtime.identity import User
 from app.realtime.metrics import DELIVERY_SECONDS, POISON
 from app.realtime.protocol import CloseCode, Member, Position, Presence
 from app.realtime.room import Room
-from tests.engine.doubles import MESSAGES, TransportSocket
+from tests.engine.doubles import TransportSocket
 from tests.engine.example.settings import Settings
 from tests.support.client import until
 
@@ -27,24 +26,11 @@ def words(socket: TransportSocket) -> list[str]:
 
 @asynccontextmanager
 async def member_of(room: Room, socket: TransportSocket) -> AsyncIterator[Connection]:
-    async def never() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def no_send(message: Message) -> None:
-        raise AssertionError(message)
-
-    async def no_message(message: object) -> None:
-        raise AssertionError(message)
-
-    connection = Connection(User(id="alice", name="alice"), Settings(outbox_messages=5), socket)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(connection.serve(never, no_send, MESSAGES, no_message))
-        await until(lambda: connection.transport is socket)
-        room.add(room.name, connection)
-        yield connection
-        room.remove(room.name, connection)
-        serving.cancel()
+    connection = Connection(User(id="alice", name="alice"), Settings(outbox_messages=5))
+    connection.start(socket)
+    room.add(room.name, connection)
+    yield connection
+    room.remove(room.name, connection)
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Signals: to everybody else in a room, at once or never."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from starlette.types import Message
 
 from app.realtime.broker import BrokerUnavailable, Record
 from app.realtime.broker.memory import MemoryBackend
@@ -18,11 +16,11 @@ from app.realtime.parser import ClientMessages
 from app.realtime.payloads import signal_body
 from app.realtime.protocol import Join, Member, Position, Presence, SendSignal
 from app.realtime.room import Room
-from tests.engine.doubles import MESSAGES, TransportSocket, connection, ignore
+from tests.engine.doubles import TransportSocket, connection
 from tests.engine.example.events import ChatTyping
 from tests.engine.example.settings import Settings
 from tests.support.auth import sign_in
-from tests.support.client import open_client, until
+from tests.support.client import open_client
 from tests.support.server import AppServer
 
 # --- Over real sockets ------------------------------------------------------------
@@ -95,21 +93,11 @@ async def test_a_signal_takes_joining_first_and_is_not_for_the_own_room(
 
 @asynccontextmanager
 async def member_of(room: Room, socket: TransportSocket, name: str) -> AsyncIterator[Connection]:
-    async def never() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def no_send(message: Message) -> None:
-        raise AssertionError(message)
-
-    member = Connection(User(id=name, name=name), Settings(outbox_messages=5), socket)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(member.serve(never, no_send, MESSAGES, ignore))
-        await until(lambda: member.transport is socket)
-        room.add(room.name, member)
-        yield member
-        room.remove(room.name, member)
-        serving.cancel()
+    member = Connection(User(id=name, name=name), Settings(outbox_messages=5))
+    member.start(socket)
+    room.add(room.name, member)
+    yield member
+    room.remove(room.name, member)
 
 
 @pytest.fixture

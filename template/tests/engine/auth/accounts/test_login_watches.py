@@ -48,7 +48,7 @@ class Worker:
 
     def interrupt(self) -> None:
         """Have the broker report that it was away."""
-        self.backend._published.put_nowait(Resubscribed(CHANNEL))
+        self.backend._deliver(Resubscribed(CHANNEL))
 
 
 @asynccontextmanager

@@ -123,8 +123,8 @@ async def test_of_several_subscriptions_of_a_channel_the_last_one_counts(
     confirmed: list[bool] = []
     original = Subscriptions._confirm
 
-    async def confirm(self: Subscriptions, channel: str) -> None:
-        await original(self, channel)
+    def confirm(self: Subscriptions, channel: str) -> None:
+        original(self, channel)
         confirmed.append(self.confirmed(channel).is_set())
 
     async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
