@@ -100,7 +100,7 @@ async def test_a_gap_is_filled_or_the_members_are_told(
 
 async def test_many_rooms_do_not_all_ask_at_once() -> None:
     broker = Forgetful()
-    manager = ConnectionManager(broker, Settings(max_rooms_per_connection=0))
+    manager = ConnectionManager(broker, Settings(max_rooms_per_connection=0, messages_per_second=0))
     alice = connection("alice")
     names = [f"room-{number}" for number in range(5 * CATCH_UP_AT_ONCE)]
     async with manager.running():

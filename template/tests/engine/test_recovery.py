@@ -329,7 +329,7 @@ async def test_a_replay_does_not_count_against_the_outbox(
 async def test_a_client_that_does_not_read_its_replay_is_not_sent_another_one(
     start_server: StartServer, broker_url: str, room: str
 ) -> None:
-    server = await start_server(BROKER_URL=broker_url, PING_INTERVAL=0)
+    server = await start_server(BROKER_URL=broker_url, PING_INTERVAL=0, REPLAY_BYTES_PER_SECOND=0)
     async with member(server, room) as alice:
         beginning = alice.seen[-1]
         delivered = await publish_many(alice, room, 990, "x" * 4096)

@@ -45,15 +45,15 @@ async def test_what_broadcaster_does_not_take_in_time_is_told(
 
 
 async def test_what_all_channels_remember_is_bounded() -> None:
-    size = RECORD_BYTES + len(record(0).message)
+    size = RECORD_BYTES + len(record(10).message)
     backend = MemoryBackend("memory://", 10, 3600, history_bytes=4 * size)
-    for channel in ("old", "older", "old", "new", "new"):
-        await publish(backend, channel, len(backend._channels))
+    for number, channel in enumerate(("old", "older", "old", "new", "new")):
+        await publish(backend, channel, 10 + number)
     # Of five records, one is too much: all of the channel that was used longest ago goes.
     assert await remembered(backend, "older") == []
     assert len(await remembered(backend, "old")) == 2
-    await publish(backend, "new", *range(10, 20))
-    assert await remembered(backend, "new") == ["16", "17", "18", "19"]
+    await publish(backend, "new", *range(20, 30))
+    assert await remembered(backend, "new") == ["26", "27", "28", "29"]
     assert backend._size == 4 * size
     assert set(backend._channels) == {"new"}
 
