@@ -43,6 +43,8 @@ PROTOCOL = Framing(
     greets=True,
 )
 
+CHANX = Framing("/ws/%r", publish='{"action":"chat","payload":{"text":"%p"}}')
+
 ENGINE_IO = Framing(
     "/socket.io/?EIO=4&transport=websocket",
     publish='42["publish","%r","%p"]',
@@ -131,6 +133,7 @@ SYSTEMS = (
         environment={"LAYER": "core"},
         once=True,
     ),
+    System("chanx", "chanx, memory layer", "chanx_groups.py", framing=CHANX, once=True),
 )
 
 
