@@ -166,17 +166,33 @@ def summary(run: Result) -> str:
             f"p99 {free['p99_us'] / 1e3:.1f} → {stalled['p99_us'] / 1e3:.1f} ms, "
             f"{free['growth_kb']:+} → {stalled['growth_kb']:+} KB"
         )
+    if "return" in run:
+        first, back = run["first"], run["return"]
+        return (
+            f"all current after {back['seconds']:.2f} s, {back['cpu_us']} µs each "
+            f"(first {first['seconds']:.2f} s, {first['cpu_us']} µs), "
+            f"{run['recovered']} of {run['clients']} recovered {faults_of(run) or ''}"
+        )
+    if "churn" in run:
+        guests, churn = run["guests"], run["churn"]
+        return (
+            f"{guests['kb_per_client']} KB and {guests['cpu_us']} µs for each guest, "
+            f"{churn['bytes_out_per_byte_in']} bytes out for each byte in"
+        )
     if "kb_per_connection" in run:
         return f"{run['kb_per_connection']} KB a connection"
     if "deliveries" not in run:
         return f"{run['per_second']} handshakes/s, {run['cpu_us']} µs each"
-    faults = {name: run[name] for name in ("lost", "doubled", "reordered", "closed") if run[name]}
     return (
         f"{run['cpu_us'] or 0:.2f} µs, {run['per_second']} deliveries/s, "
         f"p50 {run['p50_us'] / 1e3:.2f} p99 {run['p99_us'] / 1e3:.2f} ms, "
         f"busy: server {run['server_busy']:.0%}, generator {run['generator_busy']:.0%} "
-        f"{faults or ''}"
+        f"{faults_of(run) or ''}"
     )
+
+
+def faults_of(run: Result) -> Result:
+    return {name: run[name] for name in ("lost", "doubled", "reordered", "closed") if run[name]}
 
 
 def say(sentence: str) -> None:
