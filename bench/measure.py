@@ -274,9 +274,8 @@ def publish_missed(bench: Bench, scenario: Scenario, url: str, run: int) -> None
         check=False,
     )
     if done.returncode:
-        raise RunError(
-            f"could not publish: {(done.stderr.strip() or 'no reason').splitlines()[-1]}"
-        )
+        reason = (done.stderr.strip() or "it did not say why").splitlines()[-1]
+        raise RunError(f"nothing could be published while the server was away: {reason}")
 
 
 def measure_guests(bench: Bench, system: System, scenario: Scenario) -> Result:
