@@ -575,7 +575,7 @@ static void print_usage(const struct usage *from, const struct usage *to) {
 static uint64_t count_lost(void) {
     uint64_t lost = 0;
     for (unsigned i = 0; i < client_count; i++)
-        if (clients[i].state == READY)
+        if (clients[i].state == READY || clients[i].joined)
             lost += clients[i].missing + rooms[clients[i].room].next - clients[i].next;
     return lost;
 }
@@ -685,8 +685,13 @@ static void connect_all(const char *name) {
     struct usage from = read_usage();
     open_more();
     serve_until(after(options.deadline), all_ready);
-    errno = 0;
-    if (!all_ready()) fail("not all clients were ready in time");
+    if (!all_ready()) {
+        char reason[128];
+        snprintf(reason, sizeof reason, "%u of %u clients were ready in time, %lu messages missing",
+                 ready_count, client_count, count_lost());
+        errno = 0;
+        fail(reason);
+    }
     serve_until(after(options.linger), NULL);
     struct usage to = read_usage();
     printf("\"%s\": {", name);

@@ -42,6 +42,8 @@ CROWD_SEEN = 3
 CROWD_MISSED = 3
 """…and that are published while the server is away."""
 
+PRESENCE_LINGER = 2.0
+"""Seconds to wait for presence messages, which may be sent late and together."""
 CHURN_CLIENTS = 300
 """In the room that one client enters and leaves again and again."""
 CHURN_PACE = 20
@@ -279,10 +281,10 @@ def publish_missed(bench: Bench, scenario: Scenario, url: str, run: int) -> None
 
 
 def measure_guests(bench: Bench, system: System, scenario: Scenario) -> Result:
-    """All clients enter one room. What they are sent for it, up to two seconds later."""
+    """All clients enter one room. What they are sent for it, and what that costs."""
     options = [*framing_options(system.framing), *size_options(scenario)]
     with running(bench, system) as target:
-        output = generate(bench, target, *options, "--linger", 2, "--seconds", 0)
+        output = generate(bench, target, *options, "--linger", PRESENCE_LINGER, "--seconds", 0)
     usage = output["connect"]
     return {
         **connecting(usage, output["clients"], target.pids),
@@ -299,7 +301,7 @@ def measure_churn(bench: Bench, system: System, scenario: Scenario) -> Result:
         *("--rooms", 1, "--clients", CHURN_CLIENTS),
         *("--settle", 2 * SETTLE_SECONDS),
         *("--seconds", scenario.seconds * bench.pace),
-        *("--linger", 2),
+        *("--linger", PRESENCE_LINGER),
         *("--leave", framing.leave, "--pace", CHURN_PACE),
     ]
     with running(bench, system) as target:
