@@ -57,10 +57,11 @@ def main() -> None:
     bench = prepare(options)
     plan = make_plan(options.only, options.scenarios, options.rounds)
     if options.resume:
-        results = json.loads(LAST.read_text())
+        results = read_last(options)
         say(f"{len(results['runs'])} of {len(plan)} measurements are there already.")
     else:
-        results = {"facts": collect_facts(bench, options.rounds, load_average), "runs": []}
+        facts = collect_facts(bench, options.rounds, load_average)
+        results = {"facts": facts, "options": in_words(options), "runs": []}
     measure_all(bench, plan, results)
     print(describe(results))
     if options.is_complete or options.publish:
@@ -68,6 +69,22 @@ def main() -> None:
         say("README.md, plot.svg and results.json have the new numbers.")
     else:
         say("README.md and results.json keep their numbers: this was not a complete run.")
+
+
+def in_words(options: argparse.Namespace) -> dict[str, str]:
+    """The options that decide what is measured, and how."""
+    names = ("quick", "only", "scenarios", "rounds", "app", "python")
+    return {name: str(getattr(options, name)) for name in names}
+
+
+def read_last(options: argparse.Namespace) -> Result:
+    """The results so far of the run that is to be resumed. Raises SystemExit."""
+    if not LAST.exists():
+        raise SystemExit("There is no run to resume.")
+    results: Result = json.loads(LAST.read_text())
+    if results["options"] != in_words(options):
+        raise SystemExit("The last run had other options: give the same ones to resume it.")
+    return results
 
 
 def parse_options() -> argparse.Namespace:
@@ -91,8 +108,6 @@ def parse_options() -> argparse.Namespace:
     options.is_complete = options.rounds >= ROUNDS and not (
         options.quick or options.only or options.scenarios or options.app
     )
-    if options.resume and not LAST.exists():
-        parser.error("there is no run to resume")
     try:
         options.only = chosen(options.only, SYSTEMS)
         options.scenarios = chosen(options.scenarios, SCENARIOS)
