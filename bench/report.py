@@ -286,8 +286,8 @@ def describe_crowd(medians: Medians, scenario: Scenario) -> str:
         cells.append(f"{back / first:.2f}×" if first and back else "–")
         cells.append(f"{recovered / clients:.0%}" if clients and recovered is not None else "–")
         rows.append([system.title, *cells])
-    header = ["", "seconds for all to enter", "CPU µs each", "seconds for all to return"]
-    header += ["CPU µs each", "CPU ÷", "recovered"]
+    header = ["", "seconds for all to enter", "CPU µs per client", "seconds for all to return"]
+    header += ["CPU µs per client", "CPU to return ÷ to enter", "clients that recovered all"]
     return f"### {scenario.title}\n\n" + table(header, rows)
 
 
