@@ -376,7 +376,8 @@ static void note_position(struct client *client, const char *payload, size_t len
         client->offset = client->offset * 10 + (uint64_t)(*c - '0');
 }
 
-/* Ready is who has joined and has received all that it missed, if that can be had. */
+/* A client that returns is ready when it has joined and received every message that it missed,
+ * or when the server says that it could not be recovered. */
 static void on_text_of_returning(struct client *client, const char *payload, size_t length,
                                  uint64_t now) {
     const char *mark = memmem(payload, length, "@@", 2);
@@ -572,6 +573,7 @@ static void print_usage(const struct usage *from, const struct usage *to) {
     printf("]");
 }
 
+/* Messages of their rooms that clients have not received. */
 static uint64_t count_lost(void) {
     uint64_t lost = 0;
     for (unsigned i = 0; i < client_count; i++)
@@ -755,7 +757,7 @@ static void await_input(void) {
     epoll_ctl(epoll, EPOLL_CTL_DEL, 0, NULL);
 }
 
-/* How many messages each room had while all were away; and the processes that serve now. */
+/* Read how many messages each room had while all were away, and which processes serve now. */
 static uint32_t read_missed(void) {
     char line[512], *next = line;
     if (!fgets(line, sizeof line, stdin)) exit(0);
