@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["load", "idle", "handshakes", "stall"]
+Kind = Literal["load", "idle", "handshakes", "stall", "crowd", "presence"]
+
+EVERY_SYSTEM: tuple[Kind, ...] = ("load", "idle", "handshakes", "stall")
 
 SYSTEMS_FOLDER = Path(__file__).parent / "systems"
 
@@ -23,6 +25,11 @@ class Framing:
     """Whether the server sends a first frame by itself."""
     answer: str | None = None
     """A frame and what to answer it with, as `FRAME=REPLY`."""
+    back: str | None = None
+    """What a client sends to enter its room again: `%p` is its epoch, `%s` its offset."""
+    recovered: str | None = None
+    """What the `ready` frame contains when the messages that the client missed follow."""
+    leave: str | None = None
 
 
 PLAIN = Framing("/ws/%r")
@@ -41,7 +48,12 @@ PROTOCOL = Framing(
     hello=('{"type":"join","room":"%r"}',),
     ready='"joined"',
     greets=True,
+    back='{"type":"join","room":"%r","since":{"epoch":"%p","offset":%s}}',
+    recovered='"recovered":true',
+    leave='{"type":"leave","room":"%r"}',
 )
+
+CHANX = Framing("/ws/%r", publish='{"action":"chat","payload":{"text":"%p"}}')
 
 ENGINE_IO = Framing(
     "/socket.io/?EIO=4&transport=websocket",
@@ -65,7 +77,7 @@ class System:
     environment: dict[str, str] = field(default_factory=dict)
     once: bool = False
     """Whether it is in the first round only: no target depends on it."""
-    kinds: tuple[Kind, ...] = ("load", "idle", "handshakes", "stall")
+    kinds: tuple[Kind, ...] = EVERY_SYSTEM
     """Of the scenarios that it is measured in."""
 
 
@@ -78,13 +90,35 @@ SYSTEMS = (
         framing=FRAMED,
         kinds=("load",),
     ),
-    System("app-memory", "**the generated app**, memory", None, framing=PROTOCOL),
-    System("app-redis", "**the generated app**, Redis", None, "redis", PROTOCOL),
+    System(
+        "app-memory",
+        "**the generated app**, memory",
+        None,
+        framing=PROTOCOL,
+        kinds=(*EVERY_SYSTEM, "crowd", "presence"),
+    ),
+    System(
+        "app-redis",
+        "**the generated app**, Redis",
+        None,
+        "redis",
+        PROTOCOL,
+        kinds=(*EVERY_SYSTEM, "crowd", "presence"),
+    ),
     System("websockets", "`websockets.broadcast`", "websockets_broadcast.py", once=True),
     System("tutorial", "FastAPI tutorial's manager", "tutorial.py"),
-    System("broadcaster-memory", "broadcaster as in the books, memory", "broadcaster_books.py"),
     System(
-        "broadcaster-redis", "broadcaster as in the books, Redis", "broadcaster_books.py", "redis"
+        "broadcaster-memory",
+        "broadcaster as in the books, memory",
+        "broadcaster_books.py",
+        once=True,
+    ),
+    System(
+        "broadcaster-redis",
+        "broadcaster as in the books, Redis",
+        "broadcaster_books.py",
+        "redis",
+        once=True,
     ),
     System(
         "readme-memory", "broadcaster as in its README, memory", "broadcaster_readme.py", once=True
@@ -96,7 +130,7 @@ SYSTEMS = (
         "redis",
         once=True,
     ),
-    System("litestar-memory", "Litestar channels, memory", "litestar_channels.py"),
+    System("litestar-memory", "Litestar channels, memory", "litestar_channels.py", once=True),
     System(
         "litestar-redis", "Litestar channels, Redis", "litestar_channels.py", "redis", once=True
     ),
@@ -131,6 +165,7 @@ SYSTEMS = (
         environment={"LAYER": "core"},
         once=True,
     ),
+    System("chanx", "chanx, memory layer", "chanx_groups.py", framing=CHANX, once=True),
 )
 
 
@@ -148,6 +183,8 @@ class Scenario:
     """Messages in flight, in each room."""
     bytes: int = 100
     """The text of a message."""
+    concurrency: int = 64
+    """Handshakes under way."""
     seconds: float = 3
     """What is measured, after a warm-up."""
     times: int = 1
@@ -157,6 +194,10 @@ class Scenario:
     in_every_round: tuple[str, ...] = ()
     """Systems for which it is repeated nevertheless, as a target depends on it."""
 
+    def is_repeated_for(self, system: System) -> bool:
+        """Whether later rounds measure it too."""
+        return system.name in self.in_every_round or not (self.once or system.once)
+
 
 SCENARIOS = (
     Scenario("100w1", "1 × 100, one in flight"),
@@ -164,7 +205,14 @@ SCENARIOS = (
     Scenario("100w8", "1 × 100, eight in flight", window=8),
     Scenario("1000w8", "1 × 1,000, eight in flight", clients=1000, window=8),
     Scenario("100x10", "100 × 10, one in flight", rooms=100, clients=10),
-    Scenario("idle", "5,000 idle connections", "idle", rooms=50, once=True),
+    Scenario(
+        "idle",
+        "5,000 idle connections",
+        "idle",
+        rooms=50,
+        once=True,
+        in_every_round=("app-memory",),
+    ),
     # Over in a second.
     Scenario("handshakes", "2,000 handshakes", "handshakes", rooms=20, times=3),
     # Longer messages, so that the buffers of the kernel (some 2.5 MB) are full in time.
@@ -177,6 +225,24 @@ SCENARIOS = (
         bytes=4000,
         seconds=10,
         once=True,
-        in_every_round=("app-memory", "app-redis"),
+        in_every_round=("app-memory",),
+    ),
+    Scenario(
+        "crowd",
+        "5,000 clients return after the server was killed",
+        "crowd",
+        rooms=500,
+        clients=10,
+        concurrency=200,
+        once=True,
+        in_every_round=("app-redis",),
+    ),
+    Scenario(
+        "presence",
+        "4,000 guests enter a room",
+        "presence",
+        clients=4000,
+        concurrency=200,
+        seconds=10,
     ),
 )

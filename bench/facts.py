@@ -24,6 +24,8 @@ PACKAGES = (
     "channels",
     "channels-redis",
     "django",
+    "chanx",
+    "fast-channels",
 )
 
 LIST_VERSIONS = """

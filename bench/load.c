@@ -35,7 +35,18 @@ static const char HELP[] =
     "  --ready TEXT         a client is ready when a frame has this     (at the 101)\n"
     "  --publish TEMPLATE   %p the text, %s its number, %r the room     (%p)\n"
     "  --answer FRAME=REPLY a frame that is answered\n"
+    "  --messages N         each room has this many messages, then it is silent\n"
+    "  --leave MESSAGE      instead of a load, the last client of the first room sends this and\n"
+    "                       the first --hello in turn\n"
+    "  --pace N             how many of them a second                   (20)\n"
+    "  --return TEMPLATE    after the messages, print, and read a line from stdin:\n"
+    "                       MISSED PID..., the messages that each room had in the meantime and\n"
+    "                       the processes of the new server. Then all connect again and send\n"
+    "                       this; %p is the epoch and %s the offset of the last message\n"
+    "  --recovered TEXT     the frame with the text of --ready has this too if the missed\n"
+    "                       messages follow\n"
     "  --concurrency N      handshakes under way                        (64)\n"
+    "  --linger S           the connecting ends this long after the last client is ready (0)\n"
     "  --settle S           seconds between the last client and the load (1)\n"
     "  --warmup S --seconds S   measured are the second; 0: only connect (1, 4)\n"
     "  --hold               after connecting, print, and stay until stdin ends\n"
@@ -46,7 +57,8 @@ static const char HELP[] =
     "  --core K             the core to run on, and to report on\n"
     "  --pid PID            a process whose CPU and memory to report; repeatable\n";
 
-enum { SLOTS = 256, MAX_HELLO = 8, MAX_PIDS = 32, MAX_SECONDS = 600, READ_BYTES = 1 << 18 };
+enum { SLOTS = 256, MAX_HELLO = 8, MAX_PIDS = 32, MAX_SECONDS = 600, READ_BYTES = 1 << 20 };
+enum { EPOCH_BYTES = 64 };
 enum { MARK_BYTES = 18 }; /* @@ RRRR rrrr ssssssss: run, room and sequence in hex */
 
 enum state { CONNECTING, UPGRADING, JOINING, READY, STALLED, CLOSED };
@@ -58,6 +70,9 @@ struct client {
     unsigned room;
     enum state state;
     bool stalls;
+    bool joined, recovered;     /* after it has returned */
+    char epoch[EPOCH_BYTES];    /* the position of the last message, with --return */
+    uint64_t offset;
     uint32_t next;              /* the sequence number after the highest one seen */
     uint64_t seen;              /* bit n: next-1-n was seen */
     uint32_t missing;           /* below next and not seen */
@@ -74,16 +89,20 @@ struct room {
     struct slot slots[SLOTS];
 };
 
-struct usage { uint64_t at, own, pids[MAX_PIDS]; long idle, total, rss[MAX_PIDS]; };
+struct usage {
+    uint64_t at, own, pids[MAX_PIDS], sent, received;
+    long idle, total, rss[MAX_PIDS];
+};
 
 static struct {
-    int port, rooms, clients, window, bytes, concurrency, stall, rest, core;
+    int port, rooms, clients, window, bytes, concurrency, stall, rest, core, messages, pace;
     int hellos, pids, pid[MAX_PIDS];
     const char *path, *hello[MAX_HELLO], *ready, *publish, *frame, *reply;
-    double settle, warmup, seconds, patience, deadline;
+    const char *leave, *back, *recovered;
+    double linger, settle, warmup, seconds, patience, deadline;
     bool hold;
 } options = {.rooms = 1, .clients = 1, .window = 1, .bytes = 100, .concurrency = 64, .rest = 100,
-             .core = -1, .path = "/", .publish = "%p", .settle = 1, .warmup = 1, .seconds = 4,
+             .pace = 20, .core = -1, .path = "/", .publish = "%p", .settle = 1, .warmup = 1, .seconds = 4,
              .patience = 2, .deadline = 60};
 
 static int epoll;
@@ -91,7 +110,8 @@ static unsigned run;            /* tells this run's messages from those of an ea
 static struct client *clients;
 static struct room *rooms;
 static unsigned client_count, started, ready_count, closed_count, close_code;
-static bool publishing, measuring;
+static bool publishing, measuring, returning;
+static uint64_t bytes_sent, bytes_received;
 static uint64_t published, deliveries, doubled, reordered, given_up, strangers;
 static uint64_t measure_from, per_second[MAX_SECONDS];
 static uint64_t histogram[64 * 64]; /* of nanoseconds: 64 steps for every power of two */
@@ -120,7 +140,7 @@ static void append(struct buffer *buffer, const void *data, size_t length) {
 }
 
 /* Replace %r, %s and %p in a template. The result is valid until the next call. */
-static const char *fill(const char *template, unsigned room, uint32_t number, const char *text) {
+static const char *fill(const char *template, unsigned room, uint64_t number, const char *text) {
     static char *result;
     size_t length;
     free(result);
@@ -128,7 +148,7 @@ static const char *fill(const char *template, unsigned room, uint32_t number, co
     for (const char *c = template; *c; c++) {
         if (*c != '%') fputc(*c, out);
         else if (*++c == 'r') fprintf(out, "bench-%04x-%u", run, room);
-        else if (*c == 's') fprintf(out, "%u", number);
+        else if (*c == 's') fprintf(out, "%lu", number);
         else if (*c == 'p') fputs(text, out);
         else if (*c == '%') fputc('%', out);
         else fail("a template knows %r, %s, %p and %%");
@@ -169,6 +189,7 @@ static void flush(struct client *client) {
 
 static void send_bytes(struct client *client, const void *data, size_t length) {
     ssize_t sent = 0;
+    bytes_sent += length;
     if (!client->out.length) sent = send(client->fd, data, length, MSG_NOSIGNAL);
     if (sent == (ssize_t)length) return;
     if (sent < 0) sent = 0;
@@ -242,8 +263,12 @@ static void become_ready(struct client *client) {
 
 static void upgraded(struct client *client) {
     client->state = JOINING;
-    for (int i = 0; i < options.hellos; i++) {
+    for (int i = 0; i < options.hellos && !returning; i++) {
         const char *hello = fill(options.hello[i], client->room, 0, "");
+        send_frame(client, 1, hello, strlen(hello));
+    }
+    if (returning) {
+        const char *hello = fill(options.back, client->room, client->offset, client->epoch);
         send_frame(client, 1, hello, strlen(hello));
     }
     if (!options.ready) become_ready(client);
@@ -273,7 +298,8 @@ static void publish(struct room *room, unsigned number) {
 static void publish_more(unsigned number) {
     struct room *room = &rooms[number];
     while (publishing && room->in_flight < (unsigned)options.window && room->members &&
-           room->publisher->state == READY)
+           room->publisher->state == READY &&
+           (!options.messages || room->next < (unsigned)options.messages))
         publish(room, number);
 }
 
@@ -332,10 +358,48 @@ static void on_message(struct client *client, const char *mark, uint64_t now) {
     }
 }
 
+static void note_position(struct client *client, const char *payload, size_t length) {
+    static const char EPOCH[] = "\"epoch\":\"", OFFSET[] = "\"offset\":";
+    const char *end = payload + length;
+    const char *epoch = memmem(payload, length, EPOCH, sizeof EPOCH - 1);
+    const char *offset = memmem(payload, length, OFFSET, sizeof OFFSET - 1);
+    if (epoch) {
+        const char *from = epoch + sizeof EPOCH - 1;
+        const char *quote = memchr(from, '"', (size_t)(end - from));
+        if (!quote || quote - from >= EPOCH_BYTES) fail("an epoch is too long");
+        memcpy(client->epoch, from, (size_t)(quote - from));
+        client->epoch[quote - from] = 0;
+    }
+    if (!offset) return;
+    client->offset = 0;
+    for (const char *c = offset + sizeof OFFSET - 1; c < end && *c >= '0' && *c <= '9'; c++)
+        client->offset = client->offset * 10 + (uint64_t)(*c - '0');
+}
+
+/* A client that returns is ready when it has joined and received every message that it missed,
+ * or when the server says that it could not be recovered. */
+static void on_text_of_returning(struct client *client, const char *payload, size_t length,
+                                 uint64_t now) {
+    const char *mark = memmem(payload, length, "@@", 2);
+    if (mark && payload + length - mark >= MARK_BYTES) {
+        on_message(client, mark, now);
+    } else if (memmem(payload, length, options.ready, strlen(options.ready))) {
+        client->joined = true;
+        client->recovered = memmem(payload, length, options.recovered, strlen(options.recovered));
+    }
+    bool is_current = client->next == rooms[client->room].next && !client->missing;
+    if (client->joined && (is_current || !client->recovered)) become_ready(client);
+}
+
 static void on_text(struct client *client, const char *payload, size_t length, uint64_t now) {
     if (options.frame && length == strlen(options.frame) &&
         !memcmp(payload, options.frame, length)) {
         send_frame(client, 1, options.reply, strlen(options.reply));
+        return;
+    }
+    if (options.back) note_position(client, payload, length);
+    if (client->state == JOINING && returning) {
+        on_text_of_returning(client, payload, length, now);
         return;
     }
     if (client->state == JOINING) {
@@ -384,6 +448,7 @@ static void on_readable(struct client *client) {
         return;
     }
     length += (size_t)got;
+    bytes_received += (uint64_t)got;
     if (client->state == UPGRADING) {
         char *end = memmem(data, length, "\r\n\r\n", 4);
         if (end) {
@@ -451,7 +516,8 @@ static bool drained(void) {
 static uint64_t after(double seconds) { return now_ns() + (uint64_t)(seconds * 1e9); }
 
 static struct usage read_usage(void) {
-    struct usage usage = {.at = now_ns(), .own = clock_ns(CLOCK_PROCESS_CPUTIME_ID)};
+    struct usage usage = {.at = now_ns(), .own = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
+                          .sent = bytes_sent, .received = bytes_received};
     char path[64], line[512], name[16];
     for (int i = 0; i < options.pids; i++) {
         clockid_t clock;
@@ -493,6 +559,8 @@ static void print_usage(const struct usage *from, const struct usage *to) {
     double wall = (double)(to->at - from->at);
     printf("\"seconds\": %.4f, \"generator_cpu\": %.4f", wall / 1e9,
            (double)(to->own - from->own) / wall);
+    printf(", \"bytes_sent\": %lu, \"bytes_received\": %lu", to->sent - from->sent,
+           to->received - from->received);
     if (to->total > from->total)
         printf(", \"core_idle\": %.4f",
                (double)(to->idle - from->idle) / (double)(to->total - from->total));
@@ -505,16 +573,22 @@ static void print_usage(const struct usage *from, const struct usage *to) {
     printf("]");
 }
 
-static void print_load(const struct usage *from, const struct usage *to) {
-    uint64_t lost = 0, in_flight = 0;
+/* Messages of their rooms that clients have not received. */
+static uint64_t count_lost(void) {
+    uint64_t lost = 0;
     for (unsigned i = 0; i < client_count; i++)
-        if (clients[i].state == READY)
+        if (clients[i].state == READY || clients[i].joined)
             lost += clients[i].missing + rooms[clients[i].room].next - clients[i].next;
+    return lost;
+}
+
+static void print_load(const struct usage *from, const struct usage *to) {
+    uint64_t in_flight = 0;
     for (int i = 0; i < options.rooms; i++) in_flight += rooms[i].in_flight;
     printf(", \"load\": {\"published\": %lu, \"deliveries\": %lu, \"lost\": %lu, \"doubled\": %lu, "
            "\"reordered\": %lu, \"strangers\": %lu, \"given_up\": %lu, \"closed\": %u, "
            "\"close_code\": %u, ",
-           published, deliveries, lost, doubled, reordered, strangers, given_up + in_flight,
+           published, deliveries, count_lost(), doubled, reordered, strangers, given_up + in_flight,
            closed_count, close_code);
     printf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, ",
            microseconds(.5), microseconds(.99), microseconds(.999), microseconds(1));
@@ -536,11 +610,13 @@ static const struct {
     {"clients", .integer = &options.clients}, {"window", .integer = &options.window},
     {"bytes", .integer = &options.bytes}, {"stall", .integer = &options.stall},
     {"concurrency", .integer = &options.concurrency}, {"rest", .integer = &options.rest},
-    {"core", .integer = &options.core}, {"settle", .number = &options.settle},
+    {"core", .integer = &options.core}, {"messages", .integer = &options.messages},
+    {"pace", .integer = &options.pace}, {"linger", .number = &options.linger}, {"settle", .number = &options.settle},
     {"warmup", .number = &options.warmup}, {"seconds", .number = &options.seconds},
     {"patience", .number = &options.patience}, {"deadline", .number = &options.deadline},
     {"path", .text = &options.path}, {"ready", .text = &options.ready},
-    {"publish", .text = &options.publish}};
+    {"publish", .text = &options.publish}, {"leave", .text = &options.leave},
+    {"return", .text = &options.back}, {"recovered", .text = &options.recovered}};
 
 static bool set_option(const char *name, char *value) {
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) {
@@ -572,7 +648,9 @@ static void parse_options(int count, char **values) {
     }
     if (!valid || !options.port || options.rooms < 1 || options.clients < 1 ||
         options.window < 1 || options.window > SLOTS / 4 || options.bytes < MARK_BYTES ||
-        options.stall >= options.clients) {
+        options.stall >= options.clients || options.pace < 1 ||
+        (options.leave && !options.hellos) ||
+        (options.back && !(options.ready && options.recovered))) {
         fputs(HELP, stderr);
         exit(2);
     }
@@ -605,41 +683,125 @@ static void prepare(void) {
     }
 }
 
+static void connect_all(const char *name) {
+    struct usage from = read_usage();
+    open_more();
+    serve_until(after(options.deadline), all_ready);
+    if (!all_ready()) {
+        char reason[128];
+        snprintf(reason, sizeof reason, "%u of %u clients were ready in time, %lu messages missing",
+                 ready_count, client_count, count_lost());
+        errno = 0;
+        fail(reason);
+    }
+    serve_until(after(options.linger), NULL);
+    struct usage to = read_usage();
+    printf("\"%s\": {", name);
+    print_usage(&from, &to);
+    printf("}");
+}
+
+static void start_publishing(void) {
+    serve_until(after(options.settle), NULL);
+    publishing = true;
+    for (unsigned i = 0; i < (unsigned)options.rooms; i++) publish_more(i);
+}
+
+static void run_load(void) {
+    struct usage from, to;
+    start_publishing();
+    serve_until(after(options.warmup), NULL);
+    from = read_usage();
+    measure_from = from.at;
+    measuring = true;
+    serve_until(after(options.seconds), NULL);
+    to = read_usage();
+    measuring = publishing = false;
+    serve_until(after(options.patience + 1), drained);
+    serve_until(after(.1), NULL); /* what comes twice comes a little later */
+    print_load(&from, &to);
+}
+
+/* The last client of the first room leaves it and enters it again, and again. */
+static void run_churn(void) {
+    struct client *client = &clients[options.clients - 1];
+    serve_until(after(options.settle), NULL);
+    struct usage from = read_usage();
+    unsigned count = (unsigned)(options.seconds * options.pace) & ~1u;
+    for (unsigned sent = 0; sent < count && client->state == READY; sent++) {
+        const char *message = fill(sent % 2 ? options.hello[0] : options.leave, 0, 0, "");
+        send_frame(client, 1, message, strlen(message));
+        serve_until(from.at + (uint64_t)((sent + 1) * 1e9 / options.pace), NULL);
+    }
+    serve_until(after(options.linger), NULL);
+    struct usage to = read_usage();
+    printf(", \"churn\": {\"messages\": %u, \"closed\": %u, ", count, closed_count);
+    print_usage(&from, &to);
+    printf("}");
+}
+
+static void publish_messages(void) {
+    start_publishing();
+    serve_until(after(options.patience + 1), drained);
+    publishing = false;
+    errno = 0;
+    if (count_lost()) fail("not all messages arrived");
+    printf(", \"run\": %u", run);
+}
+
+/* Wait on stdin, while the sockets are served. */
+static void await_input(void) {
+    struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &input);
+    while (serve_until(after(1), NULL)) continue;
+    epoll_ctl(epoll, EPOLL_CTL_DEL, 0, NULL);
+}
+
+/* Read how many messages each room had while all were away, and which processes serve now. */
+static uint32_t read_missed(void) {
+    char line[512], *next = line;
+    if (!fgets(line, sizeof line, stdin)) exit(0);
+    long missed = strtol(next, &next, 10);
+    options.pids = 0;
+    for (long pid; (pid = strtol(next, &next, 10)) > 0 && options.pids < MAX_PIDS;)
+        options.pid[options.pids++] = (int)pid;
+    return (uint32_t)missed;
+}
+
+static void connect_again(uint32_t missed) {
+    unsigned recovered = 0;
+    for (unsigned i = 0; i < client_count; i++) {
+        struct client *client = &clients[i];
+        if (client->state != CLOSED) close_client(client);
+        client->state = CONNECTING;
+        client->in.length = client->out.length = 0;
+        rooms[client->room].members++;
+    }
+    for (int i = 0; i < options.rooms; i++) rooms[i].next += missed;
+    returning = true;
+    started = ready_count = closed_count = 0;
+    printf("{");
+    connect_all("return");
+    serve_until(after(.3), NULL); /* what comes twice comes a little later */
+    for (unsigned i = 0; i < client_count; i++) recovered += clients[i].recovered;
+    printf(", \"recovered\": %u, \"lost\": %lu, \"doubled\": %lu, \"reordered\": %lu, "
+           "\"strangers\": %lu, \"closed\": %u}\n",
+           recovered, count_lost(), doubled, reordered, strangers, closed_count);
+    fflush(stdout);
+}
+
 int main(int count, char **values) {
     parse_options(count, values);
     prepare();
 
-    struct usage from = read_usage();
-    open_more();
-    serve_until(after(options.deadline), all_ready);
-    errno = 0;
-    if (!all_ready()) fail("not all clients were ready in time");
-    struct usage to = read_usage();
-    printf("{\"clients\": %u, \"connect\": {", client_count);
-    print_usage(&from, &to);
-    printf("}");
-
-    if (options.seconds > 0) {
-        serve_until(after(options.settle), NULL);
-        publishing = true;
-        for (unsigned i = 0; i < (unsigned)options.rooms; i++) publish_more(i);
-        serve_until(after(options.warmup), NULL);
-        from = read_usage();
-        measure_from = from.at;
-        measuring = true;
-        serve_until(after(options.seconds), NULL);
-        to = read_usage();
-        measuring = publishing = false;
-        serve_until(after(options.patience + 1), drained);
-        serve_until(after(.1), NULL); /* what comes twice comes a little later */
-        print_load(&from, &to);
-    }
+    printf("{\"clients\": %u, ", client_count);
+    connect_all("connect");
+    if (options.leave) run_churn();
+    else if (options.back) publish_messages();
+    else if (options.seconds > 0) run_load();
     printf("}\n");
     fflush(stdout);
-    if (options.hold) {
-        struct epoll_event end = {.events = EPOLLIN, .data.ptr = NULL};
-        epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &end);
-        while (serve_until(after(1), NULL)) continue;
-    }
+    if (options.hold || options.back) await_input();
+    if (options.back) connect_again(read_missed());
     return 0;
 }

@@ -1,11 +1,12 @@
 """One measurement: start one system, put one scenario on it, end it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from processes import (
     Cores,
     RunError,
     free_port,
+    kill,
     memory_kilobytes,
     redis_server,
     repeated_segments,
@@ -32,6 +34,20 @@ NO_LIMITS = {
 """The generated app's settings that would refuse a load from a single address."""
 
 SETTLE_SECONDS = 1.0
+GENERATOR_SECONDS = 150
+"""The longest that a program may run for one measurement."""
+
+CROWD_SEEN = 3
+"""Messages in each room that a client of the crowd has received before the server is killed…"""
+CROWD_MISSED = 3
+"""…and that are published while the server is away."""
+
+PRESENCE_LINGER = 2.0
+"""Seconds to wait for presence messages, which may be sent late and together."""
+CHURN_CLIENTS = 300
+"""In the room that one client enters and leaves again and again."""
+CHURN_PACE = 20
+"""Messages a second that this client sends: what the generated app allows by default."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +75,36 @@ class Target:
 @contextmanager
 def running(bench: Bench, system: System) -> Iterator[Target]:
     """Start a system with what it needs."""
-    with ExitStack() as stack:
-        url, redis_pids = "memory://", []
-        if system.broker == "redis":
-            url, pid = stack.enter_context(redis_server(bench.cores.redis))
-            redis_pids.append(pid)
-        port = free_port()
-        environment = {"PORT": str(port), "BROKER_URL": url, **NO_LIMITS, **system.environment}
-        if system.script is None:
-            command, folder = [bench.app_python, "-m", "app"], bench.app
-        else:
-            command, folder = [sys.executable, SYSTEMS_FOLDER / system.script], SYSTEMS_FOLDER
-        pids = stack.enter_context(
-            serving([str(part) for part in command], port, bench.cores.server, folder, environment)
-        )
+    port = free_port()
+    with (
+        broker(bench, system) as (url, redis_pids),
+        started(bench, system, port, url) as pids,
+    ):
         yield Target(port, pids, redis_pids)
+
+
+@contextmanager
+def broker(bench: Bench, system: System) -> Iterator[tuple[str, list[int]]]:
+    """The URL of the system's broker, and the ids of its processes."""
+    if system.broker == "memory":
+        yield "memory://", []
+        return
+    with redis_server(bench.cores.redis) as (url, pid):
+        yield url, [pid]
+
+
+@contextmanager
+def started(bench: Bench, system: System, port: int, url: str) -> Iterator[list[int]]:
+    """Start a system on a port, with a broker. Gives the ids of its processes."""
+    environment = {"PORT": str(port), "BROKER_URL": url, **NO_LIMITS, **system.environment}
+    if system.script is None:
+        command, folder = [bench.app_python, "-m", "app"], bench.app
+    else:
+        command, folder = [sys.executable, SYSTEMS_FOLDER / system.script], SYSTEMS_FOLDER
+    with serving(
+        [str(part) for part in command], port, bench.cores.server, folder, environment
+    ) as pids:
+        yield pids
 
 
 def measure(bench: Bench, system: System, scenario: Scenario) -> Result:
@@ -82,6 +113,13 @@ def measure(bench: Bench, system: System, scenario: Scenario) -> Result:
         return measure_idle(bench, system, scenario)
     if scenario.kind == "handshakes":
         return measure_handshakes(bench, system, scenario)
+    if scenario.kind == "crowd":
+        return measure_crowd(bench, system, scenario)
+    if scenario.kind == "presence":
+        return {
+            "guests": measure_guests(bench, system, scenario),
+            "churn": measure_churn(bench, system, scenario),
+        }
     if scenario.kind == "stall":
         return {
             "without": measure_load(bench, system, scenario, stalled=0),
@@ -168,14 +206,110 @@ def measure_handshakes(bench: Bench, system: System, scenario: Scenario) -> Resu
         options += ["--ready", ""]
     with running(bench, system) as target:
         output = generate(bench, target, *options)
-    connect = output["connect"]
-    servers = connect["processes"][: len(target.pids)]
+    return connecting(output["connect"], output["clients"], target.pids)
+
+
+def connecting(usage: Result, clients: int, server_pids: list[int]) -> Result:
+    """What it took to connect so many clients. The server's processes are the first listed."""
+    servers = usage["processes"][: len(server_pids)]
+    cpu = sum(process["cpu_seconds"] for process in servers)
     return {
-        "per_second": round(output["clients"] / connect["seconds"]),
-        "cpu_us": round(
-            1e6 * sum(process["cpu_seconds"] for process in servers) / output["clients"], 1
-        ),
-        "generator_busy": connect["generator_cpu"],
+        "seconds": round(usage["seconds"], 3),
+        "per_second": round(clients / usage["seconds"]),
+        "cpu_us": round(1e6 * cpu / clients, 1),
+        "generator_busy": usage["generator_cpu"],
+    }
+
+
+def measure_crowd(bench: Bench, system: System, scenario: Scenario) -> Result:
+    """All clients enter their rooms; the server is killed and started; all return at once."""
+    framing = system.framing
+    assert framing.back is not None
+    assert framing.recovered is not None
+    options = [
+        *framing_options(framing),
+        *size_options(scenario),
+        *("--bytes", scenario.bytes),
+        *("--messages", CROWD_SEEN),
+        *("--return", framing.back),
+        *("--recovered", framing.recovered),
+    ]
+    port = free_port()
+    with broker(bench, system) as (url, redis_pids), ExitStack() as stack:
+        with started(bench, system, port, url) as pids:
+            target = Target(port, pids, redis_pids)
+            generator = stack.enter_context(conversation(bench, target, *options))
+            before = read_answer(generator)
+            first = connecting(before["connect"], before["clients"], pids)
+            kill(pids)
+        missed = 0
+        if system.broker != "memory":  # which another process can't publish to
+            missed = CROWD_MISSED
+            publish_missed(bench, scenario, url, before["run"])
+        with started(bench, system, port, url) as pids:
+            assert generator.stdin is not None
+            print(missed, *pids, *redis_pids, file=generator.stdin, flush=True)
+            after = read_answer(generator)
+    return {
+        "first": first,
+        "return": connecting(after["return"], before["clients"], pids),
+        "clients": before["clients"],
+        "missed": missed,
+        **{
+            name: after[name]
+            for name in ("recovered", "lost", "doubled", "reordered", "strangers", "closed")
+        },
+    }
+
+
+def publish_missed(bench: Bench, scenario: Scenario, url: str, run: int) -> None:
+    """Publish to every room while there is no server. Raises RunError."""
+    command = [bench.app_python, "-P", Path(__file__).with_name("publish_missed.py")]
+    numbers = [run, scenario.rooms, CROWD_SEEN, CROWD_MISSED, scenario.bytes]
+    done = subprocess.run(
+        [str(part) for part in (*command, *numbers)],
+        cwd=bench.app,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(bench.app), "BROKER_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=GENERATOR_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip() or "it did not say why").splitlines()[-1]
+        raise RunError(f"nothing could be published while the server was away: {reason}")
+
+
+def measure_guests(bench: Bench, system: System, scenario: Scenario) -> Result:
+    """All clients enter one room. What they are sent for it, and what that costs."""
+    options = [*framing_options(system.framing), *size_options(scenario)]
+    with running(bench, system) as target:
+        output = generate(bench, target, *options, "--linger", PRESENCE_LINGER, "--seconds", 0)
+    usage = output["connect"]
+    return {
+        **connecting(usage, output["clients"], target.pids),
+        "kb_per_client": round(usage["bytes_received"] / output["clients"] / 1024, 2),
+    }
+
+
+def measure_churn(bench: Bench, system: System, scenario: Scenario) -> Result:
+    """One client leaves a room and enters it again, at the pace that the app allows."""
+    framing = system.framing
+    assert framing.leave is not None
+    options = [
+        *framing_options(framing),
+        *("--rooms", 1, "--clients", CHURN_CLIENTS),
+        *("--settle", 2 * SETTLE_SECONDS),
+        *("--seconds", scenario.seconds * bench.pace),
+        *("--linger", PRESENCE_LINGER),
+        *("--leave", framing.leave, "--pace", CHURN_PACE),
+    ]
+    with running(bench, system) as target:
+        churn = generate(bench, target, *options)["churn"]
+    return {
+        "messages": churn["messages"],
+        "bytes_out_per_byte_in": round(churn["bytes_received"] / churn["bytes_sent"], 2),
+        "closed": churn["closed"],
     }
 
 
@@ -191,7 +325,8 @@ def framing_options(framing: Framing) -> list[object]:
 
 
 def size_options(scenario: Scenario) -> list[object]:
-    return ["--rooms", scenario.rooms, "--clients", scenario.clients]
+    size: list[object] = ["--rooms", scenario.rooms, "--clients", scenario.clients]
+    return [*size, "--concurrency", scenario.concurrency]
 
 
 def generator_command(bench: Bench, target: Target, *options: object) -> list[str]:
@@ -204,9 +339,12 @@ def generator_command(bench: Bench, target: Target, *options: object) -> list[st
 
 
 def generate(bench: Bench, target: Target, *options: object) -> Result:
+    """Run the generator to its end, and return its report. Raises RunError."""
     command = generator_command(bench, target, *options)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GENERATOR_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         raise RunError("the load did not end") from None
     if done.returncode:
@@ -216,23 +354,36 @@ def generate(bench: Bench, target: Target, *options: object) -> Result:
 
 
 @contextmanager
-def holding(bench: Bench, target: Target, *options: object) -> Iterator[Result]:
-    """Keep the connections open. The generator gives up by itself when it cannot connect."""
-    command = generator_command(bench, target, *options, "--hold")
+def conversation(bench: Bench, target: Target, *options: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a generator that reads from stdin. It ends by itself when that is closed."""
     with subprocess.Popen(
-        command,
+        generator_command(bench, target, *options),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as generator:
         assert generator.stdin is not None
-        assert generator.stdout is not None
-        assert generator.stderr is not None
-        line = generator.stdout.readline()
-        if not line:
-            raise RunError(generator.stderr.read().strip())
         try:
-            yield json.loads(line)
+            yield generator
         finally:
-            generator.stdin.close()
+            with suppress(BrokenPipeError):
+                generator.stdin.close()
+
+
+def read_answer(generator: subprocess.Popen[str]) -> Result:
+    """The next report of a generator, which gives up by itself. Raises RunError."""
+    assert generator.stdout is not None
+    assert generator.stderr is not None
+    line = generator.stdout.readline()
+    if not line:
+        raise RunError(generator.stderr.read().strip())
+    answer: Result = json.loads(line)
+    return answer
+
+
+@contextmanager
+def holding(bench: Bench, target: Target, *options: object) -> Iterator[Result]:
+    """Keep the connections open. Gives the generator's report. Raises RunError."""
+    with conversation(bench, target, *options, "--hold") as generator:
+        yield read_answer(generator)

@@ -7,12 +7,12 @@ are what results.json holds. Given another file of results, it prints their tabl
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from catalog import SCENARIOS, SYSTEMS, Scenario
+from catalog import SCENARIOS, SYSTEMS, Kind, Scenario
 from plot import draw
 from targets import TARGETS, Medians
 
@@ -30,8 +30,8 @@ SATURATED = 0.95
 DISTURBED = 0.15
 """Above this share of the generator's core for other processes, a run is doubtful."""
 
-RUNS = ("without", "with")
-"""The two runs of a stall."""
+PARTS = ("without", "with", "first", "return", "guests", "churn")
+"""What runs of a stall, of a crowd and of presence consist of."""
 
 FAULTS = {
     "lost": "deliveries lost",
@@ -103,9 +103,7 @@ def describe(results: dict[str, Any]) -> str:
     parts += [describe_load(medians, scenario, results) for scenario in loads]
     if any(scenario.kind in ("idle", "handshakes") for scenario in measured):
         parts.append(describe_connections(medians))
-    parts += [
-        describe_stall(medians, scenario) for scenario in measured if scenario.kind == "stall"
-    ]
+    parts += [DETAILS[s.kind](medians, s) for s in measured if s.kind in DETAILS]
     parts.append(describe_remarks(results))
     return "\n\n".join(part for part in parts if part)
 
@@ -126,8 +124,8 @@ def describe_facts(facts: dict[str, Any]) -> str:
     return (
         f"Measured on {facts['date']}: {facts['processor']}, {facts['cores']} cores, "
         f"Linux {facts['kernel']}, load average {facts['load_average']} before. {pinned}. "
-        f"Medians of {facts['rounds']} interleaved rounds; systems that no target names, "
-        "stalls of other systems and idle connections were measured once.\n\n"
+        f"Numbers that a target depends on are medians of {facts['rounds']} interleaved rounds; "
+        "the others are of one round or more.\n\n"
         f"The generated app ran with {own or 'an unknown environment'}; "
         f"the others with {listing}."
     )
@@ -136,6 +134,8 @@ def describe_facts(facts: dict[str, Any]) -> str:
 def describe_targets(medians: Medians) -> str:
     rows = []
     for target in TARGETS:
+        if target.missed_by_raw(medians) is not None:
+            continue
         value = target.measure(medians)
         limit = target.of_raw(medians) if target.of_raw is not None else None
         raw = target.show(limit) if limit is not None else ""
@@ -145,11 +145,25 @@ def describe_targets(medians: Medians) -> str:
             verdict = "met" if target.is_met(value) else "**not met**"
             rows.append([target.title, target.limit, raw, target.show(value), verdict])
     heading = (
-        "### Targets\n\nBeside those that the raw server bounds, as it writes each message to each "
-        "socket and does nothing else, stands what it would reach itself. Where it is the measure, "
-        "that is with frames as long as the app's, which wraps a text of 100 bytes in JSON.\n\n"
+        '### Targets\n\nThe app has the memory broker unless Redis is named. "÷ raw server" is '
+        "measured against the raw server that sends frames as long as the app's, which wraps a "
+        'text of 100 bytes in JSON. The column "raw server" has what that server would reach '
+        "in the place of the app.\n\n"
     )
-    return heading + table(["", "target", "raw server", "measured", ""], rows)
+    parts = [heading + table(["", "target", "raw server", "measured", ""], rows)]
+    return "\n\n".join(parts + describe_left_out(medians))
+
+
+def describe_left_out(medians: Medians) -> list[str]:
+    """A sentence about the targets that nobody can reach, if there are any."""
+    left_out = []
+    for target in TARGETS:
+        reached = target.missed_by_raw(medians)
+        if reached is not None:
+            left_out.append(f"{target.title} {target.limit}, it reached {target.show(reached)}")
+    if not left_out:
+        return []
+    return [f"Left out, because the raw server itself misses them: {'; '.join(left_out)}."]
 
 
 def describe_cpu(medians: Medians, loads: list[Scenario], results: dict[str, Any]) -> str:
@@ -227,7 +241,7 @@ def describe_stall(medians: Medians, scenario: Scenario) -> str:
         rate, p99, growth = (
             [
                 cell(medians, scenario.name, system.name, f"{run}.{name}", form, factor)
-                for run in RUNS
+                for run in ("without", "with")
             ]
             for name, form, factor in (
                 ("late_per_second", "{:,.0f}", 1),
@@ -255,6 +269,54 @@ def describe_stall(medians: Medians, scenario: Scenario) -> str:
     return f"### {scenario.title}\n\n" + table(header, rows)
 
 
+def describe_crowd(medians: Medians, scenario: Scenario) -> str:
+    rows = []
+    for system in SYSTEMS:
+        cells = [
+            cell(medians, scenario.name, system.name, f"{part}.{name}", form)
+            for part in ("first", "return")
+            for name, form in (("seconds", "{:.1f}"), ("cpu_us", "{:.0f}"))
+        ]
+        if set(cells) == {"–"}:
+            continue
+        first, back, recovered, clients = (
+            medians.get((scenario.name, system.name, name))
+            for name in ("first.cpu_us", "return.cpu_us", "recovered", "clients")
+        )
+        cells.append(f"{back / first:.2f}×" if first and back else "–")
+        cells.append(f"{recovered / clients:.0%}" if clients and recovered is not None else "–")
+        rows.append([system.title, *cells])
+    header = ["", "seconds for all to enter", "CPU µs per client", "seconds for all to return"]
+    header += ["CPU µs per client", "CPU to return ÷ to enter", "clients that recovered all"]
+    return f"### {scenario.title}\n\n" + table(header, rows)
+
+
+def describe_presence(medians: Medians, scenario: Scenario) -> str:
+    rows = []
+    for system in SYSTEMS:
+        cells = [
+            cell(medians, scenario.name, system.name, name, form)
+            for name, form in (
+                ("guests.kb_per_client", "{:.1f}"),
+                ("guests.cpu_us", "{:.0f}"),
+                ("churn.bytes_out_per_byte_in", "{:.0f}"),
+            )
+        ]
+        if set(cells) != {"–"}:
+            rows.append([system.title, *cells])
+    header = ["", "KB that each guest is sent", "CPU µs per guest"]
+    header += ["bytes out for each byte in, when one of 300 leaves and enters again and again"]
+    return f"### {scenario.title}\n\n" + table(header, rows)
+
+
+DETAILS: dict[Kind, Callable[[Medians, Scenario], str]] = {
+    "stall": describe_stall,
+    "crowd": describe_crowd,
+    "presence": describe_presence,
+}
+"""The scenarios that have a table of their own."""
+
+
 def describe_remarks(results: dict[str, Any]) -> str:
     """What went wrong or is doubtful, run by run."""
     remarks: dict[str, None] = {}  # without those that every round repeats
@@ -262,7 +324,7 @@ def describe_remarks(results: dict[str, Any]) -> str:
         where = f"{title(run['system'])}, {scenario_title(run['scenario'])}"
         if "failed" in run:
             remarks[f"{where}: **failed**: {run['failed']}"] = None
-        for name, part in (("", run), *((f" ({name})", run.get(name, {})) for name in RUNS)):
+        for name, part in (("", run), *((f" ({name})", run.get(name, {})) for name in PARTS)):
             for doubt in doubts(part):
                 remarks[f"{where}{name}, round {run['round']}: {doubt}"] = None
     if not remarks:
@@ -271,9 +333,11 @@ def describe_remarks(results: dict[str, Any]) -> str:
 
 
 def doubts(run: dict[str, Any]) -> Iterator[str]:
+    yield from (f"{run[name]} {text}" for name, text in FAULTS.items() if run.get(name))
+    if run.get("missed") and run["recovered"] < run["clients"]:
+        yield f"{run['clients'] - run['recovered']} clients could not recover what they missed"
     if "deliveries" not in run:
         return
-    yield from (f"{run[name]} {text}" for name, text in FAULTS.items() if run.get(name))
     if run["generator_busy"] > BUSY and run["server_busy"] < SATURATED:
         yield (
             f"the generator was {run['generator_busy']:.0%} busy and the server "
