@@ -50,18 +50,19 @@ MODULES = {
     **{
         f"app.{name}": f"{REALTIME}.{name}"
         for name in (
-            *("connection", "limits", "manager", "metrics", "presence", "protocol"),
-            *("room", "settings"),
+            *("connection", "limits", "manager", "metrics", "protocol", "room"),
+            *("settings",),
         )
     },
     "app.hand_over": f"{REALTIME}.server.hand_over",
     "app.logs": f"{REALTIME}.server.logs",
     "app.main": f"{REALTIME}.application",
     "app.prebuilt_frames": f"{REALTIME}.server.frames",
+    "app.presence": f"{REALTIME}.presence.tracker",
     "app.routes.accounts": f"{ACCOUNTS}.routes",
     "app.routes.ops": f"{REALTIME}.operations",
     "app.routes.web": "app.client.html",
-    "app.writer": f"{REALTIME}.server.writer",
+    "app.writer": f"{REALTIME}.server.asgi",
 }
 """Where the names of a module are now, unless `MOVED` says otherwise."""
 
@@ -87,10 +88,19 @@ MOVED = {
     },
     ("app.room", "Delivery"): f"{REALTIME}.history",
     ("app.room", "Past"): f"{REALTIME}.history",
+    ("app.manager", "CATCH_UP_DEADLINE"): f"{REALTIME}.feed",
+    **{("app.manager", name): f"{REALTIME}.rooms" for name in ("JoinRequest", "RECENT")},
+    **{
+        ("app.presence", name): f"{REALTIME}.presence.announcements"
+        for name in ("Announcement", "CHANNEL", "Change")
+    },
+    ("app.writer", "FrameWriter"): f"{REALTIME}.server.interface",
+    ("app.broker.memory", "QUEUE_SIZE"): f"{REALTIME}.broker.base",
+    ("app.broker.redis", "QUEUE_SIZE"): f"{REALTIME}.broker.base",
     ("app.broker.redis", "describe"): f"{REALTIME}.broker.redis.pipeline",
     **{
         ("app.broker.redis", name): f"{REALTIME}.broker.redis.subscriptions"
-        for name in ("CANARY_DEADLINE", "CANARY_INTERVAL", "QUEUE_SIZE", "decode")
+        for name in ("CANARY_DEADLINE", "CANARY_INTERVAL", "decode")
     },
     ("app.auth.identity", "Unauthenticated"): REALTIME,
     ("app.auth.origin", "check_origin"): REALTIME,
@@ -116,9 +126,15 @@ GONE = {
     (JWT, "TokenFamily"): f"what a login opened is a Login of {ACCOUNTS}.logins",
     (JWT, "family_of"): f"use id_of of {ACCOUNTS}.logins",
     (JWT, "revoke"): f"use LiveLogins.end() of {ACCOUNTS}.live",
+    ("app.connection", "Handler"): ENGINE,
+    ("app.connection", "READ_AT_ONCE"): ENGINE,
+    ("app.hand_over", "Serve"): ENGINE,
     ("app.limits", "Limits"): "use open_socket of app.realtime",
     ("app.limits", "get_limits"): "use open_socket of app.realtime",
     ("app.main", "lifespan"): "give one of your own to Application in app/main.py",
+    ("app.manager", "DELIVER_AT_ONCE"): ENGINE,
+    ("app.manager", "logger"): ENGINE,
+    ("app.presence", "Rooms"): ENGINE,
     ("app.protocol", "Message"): "declare an Event in app/events.py",
     ("app.protocol", "PublicationId"): ENGINE,
     ("app.protocol", "Text"): "it is a constraint of ChatMessage in app/events.py",
@@ -131,6 +147,7 @@ GONE = {
     ("app.routes.realtime", "realtime"): ENGINE,
     ("app.routes.realtime", "router"): ENGINE,
     ("app.routes.web", "router"): "use include_client of app.client",
+    ("app.writer", "prebuilt_writer"): ENGINE,
     ("app.settings", "SECRET_KEY_LENGTH"): "it is KEY_LENGTH of app.realtime.settings",
 }
 """What to do without a name."""

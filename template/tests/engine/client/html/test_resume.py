@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from app.realtime.manager import RECENT
+from app.realtime.rooms import RECENT
 from tests.support.auth import sign_in
 from tests.support.client import open_client
 from tests.support.server import AppServer, StartServer
