@@ -179,7 +179,7 @@ FAULTS = [
     Fault(
         "each message is written alone",
         MEMORY,
-        "app/realtime/room.py",
+        "app/realtime/turns.py",
         "TURNS = 3\n",
         "TURNS = 1\n",
         "tests/engine/test_room.py",

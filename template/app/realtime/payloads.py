@@ -1,10 +1,11 @@
 """What travels through the broker, and the messages that are made from it.
 
 A publication travels as the JSON that its receivers get, except for its type, room and
-offset. So it is encoded once, by its publisher.
+offset. So it is encoded once, by its publisher. What comes from another process is checked.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from json.encoder import encode_basestring as json_string
@@ -19,15 +20,28 @@ from app.realtime.protocol import Member, Model
 Body = TypeVar("Body", bound=Model)
 
 
+class OwnBody(str):
+    """What this process published, and need not check if its broker hands it back as it is."""
+
+    __slots__ = ("sent_at",)
+
+    sent_at: float
+    """Seconds since 1970."""
+
+
 def publication_body(
     event: Event,
+    data: str,
     id: str,  # noqa: A002
     sender: User | None,
-    sent_at: datetime,
-) -> str:
-    """What is published to the broker for an event."""
+) -> OwnBody:
+    """What is published to the broker for an event, now. `data` is its JSON."""
     head = '{"id":' + json_string(id) + ',"event":' + json_string(event.__event__)
-    return f'{head},"data":{event.to_json()},{sender_field(sender)}"sent_at":"{utc(sent_at)}"}}'
+    now = time.time()
+    sent_at = utc(datetime.fromtimestamp(now, UTC))
+    body = OwnBody(f'{head},"data":{data},{sender_field(sender)}"sent_at":"{sent_at}"}}')
+    body.sent_at = now
+    return body
 
 
 def signal_body(signal: Signal, sender: User | None) -> str:
@@ -44,7 +58,7 @@ def sender_field(sender: User | None) -> str:
 
 def utc(moment: datetime) -> str:
     """A time in UTC as in RFC 3339."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 class MalformedBody(ValueError):
@@ -79,12 +93,15 @@ class SignalBody(Model):
     data: dict[str, Any]
 
 
-def read_publication(body: str) -> datetime:
-    """Check what the broker delivered as a publication. Returns when it was sent.
+def read_publication(body: str) -> float:
+    """Check what the broker delivered as a publication.
 
-    Raises MalformedBody. Afterwards the body can be part of a frame as it is.
+    Returns when it was sent, in seconds since 1970. Raises MalformedBody. Afterwards the
+    body can be part of a frame as it is.
     """
-    return read_body(PublicationBody, body).sent_at
+    if isinstance(body, OwnBody):
+        return body.sent_at
+    return read_body(PublicationBody, body).sent_at.timestamp()
 
 
 def read_signal(body: str) -> tuple[str, str]:

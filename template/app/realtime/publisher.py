@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -121,8 +120,9 @@ class Publisher:
         sender: User | None,
     ) -> asyncio.Future[Position | None] | Position | None:
         """Publish without waiting: as `Backend.submit`, for an event."""
-        body = publication_body(event, id, sender, datetime.now(UTC))
-        content = f"{sender.id if sender else ''} {event.__event__} {event.to_json()}"
+        data = event.to_json()
+        body = publication_body(event, data, id, sender)
+        content = f"{sender.id if sender else ''} {event.__event__} {data}"
         return self._backend.submit(channel_of(room), Record(id, content, body), self._seen(room))
 
     def submit_signal(self, room: str, signal: Signal, sender: User, connection: str) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from app.realtime.broker import History, Publication
@@ -20,15 +20,9 @@ from app.realtime.payloads import (
     signal_json,
 )
 from app.realtime.protocol import Position, Resync, ServerMessage
+from app.realtime.turns import Turns
 
 logger = logging.getLogger(__name__)
-
-TURNS = 3
-"""Turns of the event loop after which pending frames go out.
-
-A turn takes microseconds, and a write to a thousand members milliseconds. What the sockets
-and the broker bring in the meantime goes out in the same write.
-"""
 
 
 class PendingSignal(NamedTuple):
@@ -48,7 +42,8 @@ class Room:
     behind are handled one by one. Nothing here waits for anybody.
     """
 
-    def __init__(self, name: str, position: Position) -> None:
+    def __init__(self, name: str, position: Position, turns: Turns | None = None) -> None:
+        """Rooms that share their `turns` flush in the same callbacks of the event loop."""
         self.name = name
         """What members call it: in the room of a user, `@me`."""
         self.position = position
@@ -60,7 +55,8 @@ class Room:
         self._pending: list[Frames] = []
         self._pending_signals: dict[int, PendingSignal] = {}
         """By index in `_pending`."""
-        self._published_at: list[datetime] = []
+        self._published_at: list[float] = []
+        self._turns = turns or Turns()
         self._records = False
         self._recorded: list[Delivery] = []
 
@@ -104,14 +100,8 @@ class Room:
 
     def _send_frames(self, frames: Frames) -> None:
         if not self._pending:
-            self._flush_after(TURNS)
+            self._turns.add(self.flush)
         self._pending.append(frames)
-
-    def _flush_after(self, turns: int) -> None:
-        if turns:
-            asyncio.get_running_loop().call_soon(self._flush_after, turns - 1)
-        else:
-            self.flush()
 
     def flush(self) -> None:
         """Hand what is pending to the members."""
@@ -130,10 +120,10 @@ class Room:
             for connection in behind:
                 connection.send_frames(frames)
         if self._published_at:
-            now = datetime.now(UTC)
+            now = time.time()
             for published_at in self._published_at:
                 # The clock of another machine may be ahead.
-                DELIVERY_SECONDS.observe(max(0.0, (now - published_at).total_seconds()))
+                DELIVERY_SECONDS.observe(max(0.0, now - published_at))
             DELIVERIES.inc(len(self._published_at) * len(self.members))
             self._published_at.clear()
 

@@ -14,6 +14,7 @@ from app.realtime.protocol import Error, Joined, Member, Position
 from app.realtime.publisher import channel_of
 from app.realtime.replays import Replays
 from app.realtime.room import Room
+from app.realtime.turns import Turns
 
 RECENT = 50
 """Messages from history that a client receives when it joins without `since`."""
@@ -45,6 +46,7 @@ class Rooms:
         self._feeds: dict[str, Feed] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, list[JoinRequest]] = {}
+        self._turns = Turns()
         self._catching_up = asyncio.Semaphore(CATCH_UP_AT_ONCE)
 
     def get(self, name: str) -> Room | None:
@@ -126,7 +128,7 @@ class Rooms:
             # The room began a new epoch in the meantime: read again.
         feed = Feed(self._backend, channel, lambda: self._lock(name), self._catching_up)
         history = await feed.open(RECENT, since)
-        room = Room(shown_name(name), history.position)
+        room = Room(shown_name(name), history.position, self._turns)
         self._rooms[name], self._feeds[name] = room, feed
         ROOMS.inc()
         past = room.past(history)

@@ -152,7 +152,7 @@ async def test_a_position_in_an_epoch_that_the_worker_did_not_know_is_found() ->
             await manager.publish(alice, publish(number))
         await until(lambda: standing(manager).offset == 50)
         broker.is_deaf = True
-        broker._channels["room:room"] = Channel("new")
+        broker._channels["room:room"] = Channel("room:room", "new")
         for number in range(1, 101):
             await manager.publish(alice, publish(number))
         since = Position(epoch="new", offset=10)

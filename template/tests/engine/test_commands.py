@@ -94,7 +94,7 @@ async def test_commands_of_a_new_epoch_are_carried_out(noticed: str) -> None:
         await publisher.disconnect("before")
         await until(lambda: users == ["before"])
         backend.is_interrupted = noticed == "when it is subscribed again"
-        backend._channels[CHANNEL] = Channel("new")
+        backend._channels[CHANNEL] = Channel(CHANNEL, "new")
         await publisher.disconnect("after")
         if backend.is_interrupted:
             backend.resume()
@@ -121,7 +121,7 @@ async def test_commands_that_history_still_has_are_carried_out_after_a_gap(
 async def test_commands_that_are_lost_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     backend = InterruptedBackend()
     async with worker(backend):
-        lost = backend._channels[CHANNEL] = Channel("new")
+        lost = backend._channels[CHANNEL] = Channel(CHANNEL, "new")
         lost.position = Position(epoch="new", offset=3)
         backend.resume()
         await until(lambda: "may have been lost" in caplog.text)

@@ -24,57 +24,76 @@ from broadcaster import Event
 from app.realtime.broker.base import Backend, History, IdTaken, Page, Publication, Record
 from app.realtime.protocol import Position
 
-RECORD_BYTES = 1000
+RECORD_BYTES = 500
 """What a record takes beside its message, with its share of the channel, measured."""
 
 
 class Remembered(NamedTuple):
-    """A publication in a channel's history."""
+    """A record in a channel's history.
+
+    Thousands of these are kept, so they have few parts: to find and free them is a good part
+    of what a publication costs.
+    """
 
     id: str
+    content: int
+    """The hash of `Record.content`. Python's hash of a string can't be foreseen by clients."""
     published_at: float
-    publication: Publication
+    message: str
 
     @property
     def size(self) -> int:
         """About how many bytes it takes: a character of text may take one to four."""
-        return RECORD_BYTES + len(self.publication.message)
-
-
-class Known(NamedTuple):
-    """What an id in a channel's history stands for."""
-
-    digest: str
-    position: Position
+        return RECORD_BYTES + len(self.message)
 
 
 class Channel:
-    """The history of a channel, and where it stands."""
+    """The history of a channel, and where it stands. Its offsets are contiguous."""
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, name: str, epoch: str) -> None:
+        self.name = name
         self.position = Position(epoch=epoch, offset=0)
         self.history: deque[Remembered] = deque()
-        self.ids: dict[str, Known] = {}  # of everything in the history
+        self.offsets: dict[str, int] = {}
+        """By id, of everything in the history."""
         self.size = 0
         """Bytes of the history."""
         self.used_at = time.monotonic()
 
-    def add(self, remembered: Remembered, digest: str) -> None:
-        """Remember a publication, and move to its position."""
-        self.position = remembered.publication.position
+    @property
+    def forgotten(self) -> int:
+        """The offset before the first one in the history."""
+        return self.position.offset - len(self.history)
+
+    def at(self, offset: int) -> Position:
+        return Position(epoch=self.position.epoch, offset=offset)
+
+    def add(self, remembered: Remembered) -> Publication:
+        """Remember a record at the next position."""
+        previous = self.position.offset
+        self.position = self.at(previous + 1)
         self.history.append(remembered)
-        self.ids[remembered.id] = Known(digest, self.position)
+        self.offsets[remembered.id] = previous + 1
         self.size += remembered.size
+        return Publication(self.name, remembered.message, self.position, previous)
 
     def forget_oldest(self) -> None:
-        """Forget a publication."""
+        """Forget a record."""
         oldest = self.history.popleft()
-        del self.ids[oldest.id]
+        del self.offsets[oldest.id]
         self.size -= oldest.size
 
-    def newest(self) -> list[Publication]:
-        """All remembered publications, newest first."""
-        return [remembered.publication for remembered in reversed(self.history)]
+    def after(self, offset: int, before: int | None = None) -> list[Publication]:
+        """The remembered publications after an offset, and before another one."""
+        forgotten = self.forgotten
+        start, end = max(offset, forgotten), self.position.offset
+        if before is not None:
+            end = min(end, before - 1)
+        remembered = islice(self.history, start - forgotten, max(start, end) - forgotten)
+        return [
+            Publication(self.name, it.message, self.at(previous + 1), previous)
+            for previous, it in enumerate(remembered, start)
+        ]
 
 
 class MemoryBackend(Backend):
@@ -122,27 +141,21 @@ class MemoryBackend(Backend):
         known = self._look_up(channel)
         if known is None:
             return History(Position(epoch=self._epoch, offset=0), ())
-        newest = known.newest()
-        oldest = newest[-1].previous if newest else known.position.offset
+        here = known.position
         wanted = [
-            it.offset for it in after if it.epoch == known.position.epoch and it.offset >= oldest
+            it.offset for it in after if it.epoch == here.epoch and it.offset >= known.forgotten
         ]
-        back_to = min(wanted, default=known.position.offset)
-        answer = [
-            publication
-            for index, publication in enumerate(newest)
-            if index < last or publication.position.offset > back_to
-        ]
-        return History(known.position, answer[::-1])
+        return History(here, known.after(min(here.offset - last, *wanted, here.offset)))
 
     async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
         known = self._look_up(channel)
         if known is None:
             return Page(self._epoch, (), complete=True)
-        older = (it for it in known.newest() if before is None or it.position.offset < before)
-        newest = list(islice(older, limit))
-        complete = next(older, None) is None
-        return Page(known.position.epoch, newest[::-1], complete)
+        end = known.position.offset + 1 if before is None else before
+        start = min(end - 1, known.position.offset) - limit
+        return Page(
+            known.position.epoch, known.after(start, end), complete=start <= known.forgotten
+        )
 
     def submit(
         self,
@@ -156,23 +169,21 @@ class MemoryBackend(Backend):
         known = self._channels.get(channel) or self._begin(channel)
         now = time.monotonic()
         self._forget_old(known, now)
-        first = known.ids.get(message.id)
+        content = hash(message.content)
+        first = known.offsets.get(message.id)
         if first is not None:
-            if first.digest != message.digest:
+            if known.history[first - known.forgotten - 1].content != content:
                 raise IdTaken(message.id)
-            return first.position
-        here = known.position
-        position = Position(epoch=here.epoch, offset=here.offset + 1)
-        publication = Publication(channel, message.message, position, here.offset)
-        remembered = Remembered(message.id, now, publication)
-        known.add(remembered, message.digest)
+            return known.at(first)
+        remembered = Remembered(message.id, content, now, message.message)
+        publication = known.add(remembered)
         known.used_at = now
         self._size += remembered.size
         self._with_history[channel] = known
         self._with_history.move_to_end(channel)
         self._deliver(publication)
         self._forget_much(channel, known)
-        return position
+        return publication.position
 
     def _look_up(self, channel: str) -> Channel | None:
         """A channel without what is too old; None if nothing is known of it."""
@@ -186,7 +197,7 @@ class MemoryBackend(Backend):
         return known
 
     def _begin(self, channel: str) -> Channel:
-        known = self._channels[channel] = Channel(self._epoch)
+        known = self._channels[channel] = Channel(channel, self._epoch)
         return known
 
     # --- Forgetting -----------------------------------------------------------------

@@ -23,10 +23,13 @@ from typing import Any, cast
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
 from app.realtime.frames import Frames
 from app.realtime.protocol import CloseCode
 from app.realtime.server.interface import Receiver
+from app.realtime.server.texts import text_frame
 
 EXTENSION = "websocket.prebuilt_frames"
 
@@ -39,8 +42,19 @@ The application limits messages. It does not see these frames.
 MAX_PARTS = 64
 """Fragments of a message that are stored separately."""
 
+BETWEEN_FRAMES = StreamReader.at_eof.__code__
+"""What the parser of `websockets` waits in when it has nothing of the next frame."""
+
 SLICE = 4096
 """Bytes that are parsed before the limit of control frames is checked again."""
+
+
+def is_between_messages(conn: ServerProtocol) -> bool:
+    """Whether the next byte that arrives is the first one of a message."""
+    # The parser is a generator in others: that of servers, of a connection, of a frame.
+    parser: Any = conn.parser
+    inner = getattr(parser.gi_yieldfrom, "gi_yieldfrom", None)
+    return inner is not None and inner.gi_code is BETWEEN_FRAMES and conn.current_size is None
 
 
 class Nowhere(asyncio.Queue[Any]):
@@ -152,7 +166,8 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
     # --- What uvicorn calls ---------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        for start in range(0, len(data), SLICE):
+        passed_on = 0 if self._receiver is None else self._pass_on_texts(self._receiver, data)
+        for start in range(passed_on, len(data), SLICE):
             super().data_received(data[start : start + SLICE])
             if self.transport.is_closing():
                 break
@@ -162,6 +177,22 @@ class PrebuiltFramesProtocol(WebSocketsSansIOProtocol):
             self.close_sent = True
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
+
+    def _pass_on_texts(self, receiver: Receiver, data: bytes) -> int:
+        """Pass on the texts that data begins with. Returns how many bytes that was.
+
+        All other frames, and what is not complete, are for the parser.
+        """
+        if not is_between_messages(self.conn):
+            return 0
+        end = 0
+        while end < len(data) and self._receiver is receiver and not self.close_sent:
+            read = text_frame(data, end, self.config.ws_max_size)
+            if read is None:
+                break
+            text, end = read
+            receiver.receive(text)
+        return end
 
     def handle_parser_exception(self) -> None:
         if self.conn.close_sent is not None:
