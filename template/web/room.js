@@ -138,7 +138,12 @@ export class Room {
   message(message, own) {
     const { offset, sender } = message;
     const last = this.#position?.offset ?? -1;
-    if ((this.state !== "replaying" && this.state !== "inside") || offset <= last) return;
+    if (this.state !== "replaying" && this.state !== "inside") return;
+    if (offset <= last) {
+      // The answer to one of the user's own messages that the room had already.
+      if (own && this.pending.has(message.id)) this.#show(message, own);
+      return;
+    }
     this.#position = { epoch: this.#joinedAt.epoch, offset };
     if (sender !== undefined) this.typing.stopped(sender.id);
     this.#show(message, own);
