@@ -67,6 +67,7 @@ COMMON = {
     "app/realtime/server/frames.py",
     "app/realtime/server/hand_over.py",
     "app/realtime/server/handshake.py",
+    "app/realtime/server/head.py",
     "app/realtime/server/headers.py",
     "app/realtime/server/interface.py",
     "app/realtime/server/logs.py",

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, status
 from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from app.realtime import api, operations
@@ -21,6 +22,7 @@ from app.realtime.limits import ConnectionLimits
 from app.realtime.manager import ConnectionManager
 from app.realtime.parser import ClientMessages
 from app.realtime.server.hand_over import HandOver
+from app.realtime.server.head import HeadRequests
 from app.realtime.server.headers import SecurityHeaders
 from app.realtime.server.start import StartFailures
 from app.realtime.settings import RealtimeSettings
@@ -113,6 +115,8 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         settings: RealtimeSettings = self.state.settings
+        # The innermost, so that the application's own middleware sees each request once.
+        self.user_middleware.append(Middleware(HeadRequests))
         # Middleware inside of HandOver is gone once a socket is handed over.
         app = StartFailures(super().build_middleware_stack())
         served = HandOver(app, settings.ping_timeout or None)
