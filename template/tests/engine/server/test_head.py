@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -91,8 +91,10 @@ async def test_a_route_that_takes_head_itself_answers_it(app: FastAPI) -> None:
     assert (await ask(app, "HEAD", "/upload")).headers["Upload-Offset"] == "70"
 
 
-async def test_a_stream_ends_with_its_headers(app: FastAPI) -> None:
-    ended = asyncio.Event()
+async def test_a_body_in_parts_is_ended_once_and_not_produced_for_ever(
+    app: FastAPI, tmp_path: Path
+) -> None:
+    stopped = asyncio.Event()
 
     async def numbers() -> AsyncIterator[str]:
         try:
@@ -100,26 +102,37 @@ async def test_a_stream_ends_with_its_headers(app: FastAPI) -> None:
                 yield "and so on"
                 await asyncio.sleep(0)
         finally:
-            ended.set()
+            stopped.set()
 
     @app.get("/stream")
     async def stream() -> Response:
         return StreamingResponse(numbers())
 
-    sent: list[str] = []
+    @app.get("/file")
+    async def file() -> Response:
+        (tmp_path / "large").write_bytes(bytes(1_000_000))
+        return FileResponse(tmp_path / "large")
 
-    async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
+    for path in ("/stream", "/file"):
+        sent: list[str] = []
+        async with asyncio.timeout(5):
+            answer = await ask(recorded(app, sent), "HEAD", path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert sent == ["http.response.start", "http.response.body"]
+    assert stopped.is_set()
+
+
+def recorded(app: ASGIApp, sent: list[str]) -> ASGIApp:
+    """The application, and in `sent` the types of the messages that it sends."""
+
+    async def with_record(scope: Scope, receive: Receive, send: Send) -> None:
         async def record(message: Message) -> None:
             sent.append(message["type"])
             await send(message)
 
         await app(scope, receive, record)
 
-    async with asyncio.timeout(5):
-        answer = await ask(recorded, "HEAD", "/stream")
-        await ended.wait()
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert sent == ["http.response.start", "http.response.body"]
+    return with_record
 
 
 async def test_middleware_of_the_owner_sees_each_request_once(app: FastAPI) -> None:
