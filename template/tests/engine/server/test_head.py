@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -91,9 +91,16 @@ async def test_a_route_that_takes_head_itself_answers_it(app: FastAPI) -> None:
     assert (await ask(app, "HEAD", "/upload")).headers["Upload-Offset"] == "70"
 
 
-async def test_a_body_in_parts_is_ended_once_and_not_produced_for_ever(
-    app: FastAPI, tmp_path: Path
-) -> None:
+class Parts(Response):
+    """A response that does not notice when it has ended."""
+
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for more in (True, True, False):
+            await send({"type": "http.response.body", "body": b"part", "more_body": more})
+
+
+async def test_a_body_in_parts_is_ended_once_and_not_produced_for_ever(app: FastAPI) -> None:
     stopped = asyncio.Event()
 
     async def numbers() -> AsyncIterator[str]:
@@ -108,12 +115,11 @@ async def test_a_body_in_parts_is_ended_once_and_not_produced_for_ever(
     async def stream() -> Response:
         return StreamingResponse(numbers())
 
-    @app.get("/file")
-    async def file() -> Response:
-        (tmp_path / "large").write_bytes(bytes(1_000_000))
-        return FileResponse(tmp_path / "large")
+    @app.get("/parts")
+    async def parts() -> Response:
+        return Parts()
 
-    for path in ("/stream", "/file"):
+    for path in ("/stream", "/parts"):
         sent: list[str] = []
         async with asyncio.timeout(5):
             answer = await ask(recorded(app, sent), "HEAD", path)
