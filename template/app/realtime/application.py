@@ -65,8 +65,11 @@ class Application(FastAPI):
 
         `events` and `handlers` are modules: every event and every handler in them counts.
         `lifespan` and the other options are those of FastAPI. Raises TypeError for events
-        and handlers that contradict each other.
+        and handlers that contradict each other. With DOCS_OPEN false there is neither the
+        OpenAPI document nor a page that shows it, whatever the options say.
         """
+        if not settings.docs_open:
+            options["openapi_url"] = None
         super().__init__(
             lifespan=self._lifespan,
             debug=settings.debug,
@@ -120,7 +123,11 @@ class Application(FastAPI):
         # Middleware inside of HandOver is gone once a socket is handed over.
         app = StartFailures(super().build_middleware_stack())
         served = HandOver(app, settings.ping_timeout or None)
-        return SecurityHeaders(served, is_production=settings.environment == "production")
+        return SecurityHeaders(
+            served,
+            is_production=settings.environment == "production",
+            has_docs=self.openapi_url is not None,
+        )
 
 
 async def answer_unavailable(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001

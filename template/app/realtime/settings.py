@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import ip_network
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,6 +12,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -45,6 +46,7 @@ class RealtimeSettings(BaseSettings):
 
     environment: Literal["development", "production"] = "development"
     debug: bool = False
+    docs_open: bool | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1)
@@ -78,6 +80,12 @@ class RealtimeSettings(BaseSettings):
         if debug and is_production(info):
             raise ValueError("must be false in production: it shows clients how the code failed")
         return debug
+
+    @model_validator(mode="after")
+    def _open_docs_in_development(self) -> Self:
+        if self.docs_open is None:
+            self.docs_open = self.environment == "development"
+        return self
 
     @field_validator("broker_url")
     @classmethod

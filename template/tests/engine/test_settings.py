@@ -55,6 +55,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
         ("FORWARDED_ALLOW_IPS", "proxy.example.com"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
         ("DEBUG", "perhaps"),
+        ("DOCS_OPEN", "sometimes"),
         ("OUTBOX_BYTES", "-1"),
         ("HISTORY_SIZE", "-1"),
         ("HISTORY_SECONDS", "an hour"),
