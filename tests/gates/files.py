@@ -31,6 +31,7 @@ COMMON = {
     "app/realtime/api.py",
     "app/realtime/application.py",
     "app/realtime/authentication.py",
+    "app/realtime/bearer.py",
     "app/realtime/broker/__init__.py",
     "app/realtime/broker/base.py",
     "app/realtime/broker/memory.py",

@@ -53,6 +53,7 @@ class RealtimeSettings(BaseSettings):
 
     broker_url: str = "memory://"
     api_keys: Keys = ()
+    metrics_token: SecretStr | None = None
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     forwarded_allow_ips: str = "127.0.0.1,::1"
 
@@ -118,11 +119,19 @@ class RealtimeSettings(BaseSettings):
         cls, keys: tuple[SecretStr, ...], info: ValidationInfo
     ) -> tuple[SecretStr, ...]:
         for key in keys:
-            if not key.get_secret_value().isascii():
-                raise ValueError("must hold ASCII keys: others can't be sent in a header")
-            if is_production(info):
-                check_key(key)
+            check_header_key(key, info)
         return keys
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _strong_metrics_token(
+        cls, token: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        text = token.get_secret_value().strip() if token is not None else ""
+        if not text:
+            return None
+        check_header_key(SecretStr(text), info)
+        return SecretStr(text)
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
@@ -166,6 +175,14 @@ class RealtimeSettings(BaseSettings):
 
 def is_production(info: ValidationInfo) -> bool:
     return info.data.get("environment") == "production"
+
+
+def check_header_key(key: SecretStr, info: ValidationInfo) -> None:
+    """Raises ValueError for a key that no header can carry, or that production refuses."""
+    if not key.get_secret_value().isascii():
+        raise ValueError("must hold ASCII keys: others can't be sent in a header")
+    if is_production(info):
+        check_key(key)
 
 
 def check_key(key: SecretStr) -> None:
