@@ -42,9 +42,10 @@ PHRASES = {
 
 FREE_FILES = {
     # The engine serves every style, and says what a login is to a socket.
+    "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},
-    "app/realtime/endpoint.py": {"accounts"},
     "app/realtime/socket.py": {"accounts"},
+    "app/realtime/visit.py": {"accounts"},
     "app/routes/echo.py": {"cookie"},  # shows how an endpoint reads one
     "docs/recipes.md": {"accounts"},  # shows tables in a database
     "tests/engine/client/html/browser.py": {"accounts"},  # fills in a form, if there is one
