@@ -8,8 +8,8 @@ every channel.
 
 An offset is the time of its publication in microseconds, or one more than the one before
 it if the clock is behind. So a channel that was forgotten never gives an offset twice.
-Reading a channel stores nothing. The position of a channel takes some 150 bytes for a week
-after its last publication, or for as long as its history.
+Reading a channel stores nothing. The position of a channel takes some 200 bytes for a week
+after its last publication, or for as long as its history; 260 if its name is the longest.
 
 All channels that begin in the same week share an epoch, and keep it for as long as Redis
 knows their position. So after a position expired, no client takes what is forgotten for
