@@ -113,6 +113,15 @@ FAULTS = [
         "test_after_ten_wrong_passwords_further_logins_are_refused",
     ),
     Fault(
+        "anybody may register for ever",
+        COOKIE,
+        "app/auth/accounts/registrations.py",
+        "            raise TooManyRegistrations(seconds)",
+        "            pass",
+        "tests/engine/auth/accounts/test_registrations.py",
+        "test_a_client_that_registers_too_many_accounts_is_told_when_to_try_again",
+    ),
+    Fault(
         "everybody may enter every room",
         MEMORY,
         "app/realtime/actions.py",

@@ -96,6 +96,8 @@ ACCOUNTS = {
     "app/auth/accounts/database.py",
     "app/auth/accounts/live.py",
     "app/auth/accounts/logins.py",
+    "app/auth/accounts/passwords.py",
+    "app/auth/accounts/registrations.py",
     "app/auth/accounts/routes.py",
     "app/auth/accounts/settings.py",
     "app/auth/accounts/store.py",

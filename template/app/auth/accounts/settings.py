@@ -3,7 +3,7 @@
 import secrets
 from typing import Self
 
-from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -18,11 +18,13 @@ from app.realtime.settings import (
 
 
 class AccountSettings(RealtimeSettings):
-    """The engine's settings, and where accounts are kept."""
+    """The engine's settings, and those of accounts. For every limit, 0 means none."""
 
     database_url: str = "sqlite+aiosqlite:///app.db"
     secret_keys: Keys = ()
     registration_open: bool | None = None
+    registrations_per_minute: int = Field(default=60, ge=0, le=1_000_000)
+    registrations_per_minute_per_address: int = Field(default=5, ge=0, le=1_000_000)
 
     @field_validator("secret_keys", mode="before")
     @classmethod

@@ -1,10 +1,8 @@
 """Accounts: who can log in.
 
-Passwords are stored as argon2 hashes. Computing one takes about 50 ms and 64 MiB, on
-purpose, so it is done in threads and a few at a time.
+Passwords are stored as argon2 hashes: see `passwords.py`.
 """
 
-import asyncio
 import re
 import secrets
 import unicodedata
@@ -12,18 +10,17 @@ from typing import Annotated
 
 from fastapi import Depends, Form, HTTPException, Request, status
 from fastapi.requests import HTTPConnection
-from pwdlib import PasswordHash
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import String, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.auth.accounts.database import Base, Database
+from app.auth.accounts.passwords import PasswordHasher
 
 MAX_NAME_LENGTH = 64
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 1024
-HASHES_AT_ONCE = 4
 ID_BYTES = 8
 
 KEYBOARDS = 4
@@ -64,20 +61,16 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._passwords = PasswordHash.recommended()
-        self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
-        # Of a password that nobody knows. Checking it takes as long as checking a real one.
-        self._nobodys_hash = self._passwords.hash(secrets.token_bytes())
+        self._hasher = PasswordHasher()
 
     async def add(self, name: str, password: str) -> Account:
-        """Create an account. Raises InvalidAccount or NameTaken."""
+        """Create an account. Raises InvalidAccount, NameTaken or TooManyHashes."""
         name = clean_name(name)
         check_new_password(password)
         taken = NameTaken("This user name is taken.")
         if await self._find(name):
             raise taken
-        async with self._hashing:
-            password_hash = await asyncio.to_thread(self._passwords.hash, to_bytes(password))
+        password_hash = await self._hasher.hash(to_bytes(password))
         account = Account(
             id=secrets.token_hex(ID_BYTES),
             name=name,
@@ -95,16 +88,14 @@ class Accounts:
         """The account with this name and this password.
 
         An unknown name takes as long as a wrong password. A hash made with outdated
-        parameters is replaced.
+        parameters is replaced. Raises TooManyHashes.
         """
         account = await self._find(name)
-        password_hash = account.password_hash if account else self._nobodys_hash
         if len(password) > KEYBOARDS * MAX_PASSWORD_LENGTH:
             password = ""  # which nobody has
-        async with self._hashing:
-            is_right, new_hash = await asyncio.to_thread(
-                self._passwords.verify_and_update, to_bytes(password), password_hash
-            )
+        is_right, new_hash = await self._hasher.verify(
+            to_bytes(password), account.password_hash if account else None
+        )
         if account is None or not is_right:
             return None
         if new_hash is not None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from sqlalchemy import delete, select, update
 
 from app.auth.accounts.database import Database
 from app.auth.accounts.logins import AT_ONCE, Login, Logins, digest, id_of
-from app.auth.accounts.store import HASHES_AT_ONCE, Account, Accounts, InvalidAccount
+from app.auth.accounts.store import Account, Accounts, InvalidAccount
 from app.realtime.identity import User
 from tests.engine.example_server import EXAMPLE, ExampleServer
 from tests.support.auth import SETTINGS, sign_in
@@ -232,33 +231,6 @@ async def test_one_of_two_concurrent_registrations_of_a_name_succeeds(accounts: 
     )
 
     assert sorted(type(result).__name__ for result in results) == ["Account", "NameTaken"]
-
-
-async def test_passwords_are_hashed_in_threads_and_a_few_at_a_time(
-    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running = 0
-    threads = set()
-    lock = threading.Lock()
-    too_many = threading.Event()
-
-    def hash_slowly(*_: object) -> tuple[bool, str | None]:
-        nonlocal running
-        with lock:
-            running += 1
-            threads.add(threading.get_ident())
-            if running > HASHES_AT_ONCE:
-                too_many.set()
-        too_many.wait(0.2)
-        with lock:
-            running -= 1
-        return False, None
-
-    monkeypatch.setattr(PasswordHash, "verify_and_update", hash_slowly)
-    await asyncio.gather(*(accounts.verify("Ada", PASSWORD) for _ in range(2 * HASHES_AT_ONCE)))
-
-    assert not too_many.is_set()
-    assert threading.get_ident() not in threads
 
 
 async def test_an_unknown_name_costs_as_many_hashes_as_a_known_one(
