@@ -155,7 +155,11 @@ CLIENT = {
     "none": {"app/client/none.py"},
 }
 
-ACCOUNTS_IN_HTML = {"web/auth/accounts/form.js", "web/auth/accounts/http.js"}
+ACCOUNTS_IN_HTML = {
+    "web/auth/accounts/form.js",
+    "web/auth/accounts/http.js",
+    "web/auth/accounts/unsent.js",
+}
 STYLE_IN_HTML = {
     "none": set[str](),
     "cookie": ACCOUNTS_IN_HTML | {"web/auth/sessions.js"},

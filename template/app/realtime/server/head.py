@@ -12,7 +12,7 @@ NOT_TAKEN = {404, 405}
 class HeadRequests:
     """The middleware that answers HEAD with the headers of the answer to GET.
 
-    A route that takes HEAD itself, as static files do, comes first.
+    A route that takes HEAD itself, as mounted files do, comes first.
     """
 
     def __init__(self, app: ASGIApp) -> None:
