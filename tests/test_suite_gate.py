@@ -122,6 +122,15 @@ FAULTS = [
         "test_a_client_that_registers_too_many_accounts_is_told_when_to_try_again",
     ),
     Fault(
+        "names that look alike are accepted",
+        COOKIE,
+        "app/auth/accounts/names.py",
+        '"".join(known.get(char, char) for char in decomposed)',
+        "decomposed",
+        "tests/engine/auth/accounts/test_names.py",
+        "test_registration_refuses_reserved_names_and_names_that_look_like_taken_ones",
+    ),
+    Fault(
         "everybody may enter every room",
         MEMORY,
         "app/realtime/actions.py",

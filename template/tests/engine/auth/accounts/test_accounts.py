@@ -15,8 +15,9 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import delete, select, update
 
 from app.auth.accounts.database import Database
+from app.auth.accounts.errors import InvalidAccount
 from app.auth.accounts.logins import AT_ONCE, Login, Logins, digest, id_of
-from app.auth.accounts.store import Account, Accounts, InvalidAccount
+from app.auth.accounts.store import Account, Accounts
 from app.realtime.identity import User
 from tests.engine.example_server import EXAMPLE, ExampleServer
 from tests.support.auth import SETTINGS, sign_in
