@@ -73,7 +73,7 @@ MOVED = {
     (ACCOUNTS, "check_password"): f"{ACCOUNTS}.throttle",
     **{
         (ACCOUNTS, name): f"{ACCOUNTS}.names"
-        for name in ("INVISIBLE", "KEYBOARDS", "MAX_NAME_LENGTH", "clean_name", "name_key")
+        for name in ("INVISIBLE", "MAX_NAME_LENGTH", "clean_name", "name_key")
     },
     **{(ACCOUNTS, name): f"{ACCOUNTS}.errors" for name in ("InvalidAccount", "NameTaken")},
     (ACCOUNTS, "HASHES_AT_ONCE"): f"{ACCOUNTS}.passwords",
