@@ -1,7 +1,7 @@
 """User names: which are allowed, and which look like one another.
 
 Names that people can't tell apart share a skeleton (Unicode Technical Standard 39, section
-4), such as "ada" and "аda", which begins with a Cyrillic letter.
+4): "ada", for example, and the same with a Cyrillic letter at its beginning.
 """
 
 import json
