@@ -122,6 +122,15 @@ FAULTS = [
         "test_a_client_that_registers_too_many_accounts_is_told_when_to_try_again",
     ),
     Fault(
+        "the id of a login ends it",
+        JWT,
+        "app/auth/accounts/logins.py",
+        "    return digest(series_of(token))",
+        "    return series_of(token)",
+        "tests/engine/auth/tokens/test_tokens.py",
+        "test_the_id_of_a_login_neither_renews_nor_ends_it",
+    ),
+    Fault(
         "names that look alike are accepted",
         COOKIE,
         "app/auth/accounts/names.py",

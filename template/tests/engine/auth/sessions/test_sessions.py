@@ -9,6 +9,8 @@ import pytest
 import pytest_asyncio
 from itsdangerous import Signer
 
+from app.auth.accounts.database import open_database
+from app.auth.accounts.logins import Logins, id_of
 from app.auth.sessions import SESSION_SECONDS
 from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
@@ -136,6 +138,23 @@ async def test_a_changed_or_wrongly_signed_cookie_is_refused(
     assert await name_of(server, token) is None
     assert await name_of(server, sign(token, OTHER_KEY)) is None
     assert await name_of(server, sign(token, SECRET_KEY)) == "Ada"
+
+
+async def test_the_id_of_a_login_is_no_cookie(
+    server: AppServer, database_url: str, cookie: str
+) -> None:
+    login = id_of(token_of(cookie))
+    async with open_database(database_url) as database:
+        assert await Logins(database).user(login)
+
+    for value in (login, f"{login}.", f"{login}.{token_of(cookie).partition('.')[2]}"):
+        assert await name_of(server, value) is None
+        assert await name_of(server, sign(value, SECRET_KEY)) is None
+        headers = {"Cookie": f"{COOKIE}={sign(value, SECRET_KEY)}"}
+        async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+            assert (await http.post("/auth/logout")).status_code == 204
+
+    assert await name_of(server, cookie) == "Ada"
 
 
 @pytest.mark.parametrize("token", ["made-up", "made.up", ""])
