@@ -34,6 +34,7 @@ KIN = {"cookie": "ticket", "jwt": "first_message"}
 
 PHRASES = {
     "sends the cookies of": "what browsers do, which is why origins are checked",
+    "guest-*": "a name that is reserved where there are accounts",
     "fonts.gstatic.com": "where Swagger UI has its fonts from",
     "lang_altertable.html": "a page of SQLite's documentation",
     "No accounts: every connection is a guest": "what the style of auth is",

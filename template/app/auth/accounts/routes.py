@@ -10,18 +10,17 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.accounts.database import open_database
+from app.auth.accounts.errors import InvalidAccount, NameTaken
 from app.auth.accounts.live import LiveLogins
 from app.auth.accounts.logins import Logins
+from app.auth.accounts.names import clean_name, find_reserved
 from app.auth.accounts.registrations import RegistrationLimits, Registrations
 from app.auth.accounts.settings import AccountSettings
 from app.auth.accounts.store import (
     Accounts,
     AccountsStore,
     CredentialsForm,
-    InvalidAccount,
-    NameTaken,
     check_new_password,
-    clean_name,
 )
 from app.realtime.identity import User
 from app.realtime.manager import ConnectionManager
@@ -102,6 +101,8 @@ async def register(
     try:
         name = clean_name(form.username)
         check_new_password(form.password)
+        if find_reserved(name, settings.reserved_names) is not None:
+            raise InvalidAccount("This user name is reserved: choose another one.")
         registrations.count(connection.client and connection.client.host)
         account = await accounts.add(name, form.password)
     except NameTaken as error:

@@ -16,15 +16,10 @@ from sqlalchemy import BigInteger, Integer, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.auth.accounts.database import Base, Database, Lock, OpenDatabase
+from app.auth.accounts.errors import InvalidAccount
+from app.auth.accounts.names import clean_name, name_key
 from app.auth.accounts.passwords import TooManyHashes
-from app.auth.accounts.store import (
-    Account,
-    AccountsStore,
-    CredentialsForm,
-    InvalidAccount,
-    clean_name,
-    name_key,
-)
+from app.auth.accounts.store import Account, AccountsStore, CredentialsForm
 from app.realtime.limits import network_of
 
 WINDOW_SECONDS = 15 * 60
