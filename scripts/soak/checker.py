@@ -75,6 +75,8 @@ class Promises:
 class Verdict:
     """Which rules a history breaks, with the first cases of each."""
 
+    gaps: int = 0
+    """How often a client was told that messages are lost to it."""
     broken: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     """How often each rule was broken."""
@@ -106,6 +108,7 @@ class Checker:
         for rule, case in stays.violations:
             self.verdict.violate(rule, case)
         self._stays, self._gaps = stays.all, stays.gaps
+        self.verdict.gaps = len(self._gaps)
         self._published: dict[int, Publish] = {}
         """The first time that a message was sent."""
         self._sent_again: set[int] = set()

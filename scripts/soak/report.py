@@ -55,7 +55,7 @@ class Findings:
 
 def write_report(findings: Findings) -> str:
     """The report as Markdown, with the plot beside it."""
-    counts = findings.counts
+    counts, gaps = findings.counts, findings.verdict.gaps
     verdict = "passed" if not findings.problems else "**failed**"
     lines = [
         "# Soak",
@@ -89,6 +89,7 @@ def write_report(findings: Findings) -> str:
                 ("Page", "pages of history read"),
             )
         ),
+        f"| told that messages are lost, by that or by `recovered: false` | {gaps:,} |",
         "",
         "| fault | times |",
         "| --- | --- |",
