@@ -627,7 +627,7 @@ def test_a_room_with_too_much_to_replay_is_entered_when_the_server_says(
     script.says_message(1, "one")
     tab.expect_log("one")
     tab.stop_clock()
-    words = "Too many messages were asked for at once. This page tries again by itself in"
+    words = "The server does not send so much at once. This page tries again by itself in"
     for seconds, said in ((7, "7 seconds"), (1, "1 second")):
         script.says("resync", room="lobby", epoch="e1", offset=40)
         assert script.hears("join") == since(1)

@@ -200,7 +200,7 @@ export class Rooms {
 
 function tooMuch(seconds) {
   const time = seconds === 1 ? "1 second" : `${seconds} seconds`;
-  return `Too many messages were asked for at once. This page tries again by itself in ${time}.`;
+  return `The server does not send so much at once. This page tries again by itself in ${time}.`;
 }
 
 function sentence(detail) {
