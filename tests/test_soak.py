@@ -271,8 +271,9 @@ BAD: dict[str, tuple[str, list[Operation]]] = {
         checker.REMEMBERED,
         [
             *bobs((10, 11), (20, 12), (30, 13)),
+            Page(1, BOB, ROOM, FIRST, complete=True),
             Page(
-                5, BOB, ROOM, FIRST, complete=True, offsets=array("q", [10]), ids=array("q", [11])
+                200, BOB, ROOM, FIRST, complete=True, offsets=array("q", [10]), ids=array("q", [11])
             ),
         ],
     ),

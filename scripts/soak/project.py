@@ -44,7 +44,7 @@ import asyncio, json, sys
 from app.auth.accounts.database import open_database
 from app.auth.accounts.logins import Logins
 from app.auth.accounts.store import Accounts
-from app.auth.sessions import make_signer
+from app.auth.sessions import cookie_name, make_signer
 from app.settings import load_settings
 
 async def main():
@@ -54,7 +54,8 @@ async def main():
         accounts, logins = Accounts(database), Logins(database)
         for number in range(int(sys.argv[1])):
             account = await accounts.add(f"soaker {number}", "correct horse battery staple")
-            cookies.append(signer.sign(await logins.start(account, 3600)).decode())
+            token = signer.sign(await logins.start(account, 3600)).decode()
+            cookies.append(f"{cookie_name(settings)}={token}")
     print(json.dumps(cookies))
 
 asyncio.run(main())
@@ -94,7 +95,7 @@ def make_application(
 
 
 def make_logins(app: Application, count: int) -> list[str]:
-    """Add accounts. Returns the session cookie of each."""
+    """Add accounts. Returns the session cookie of each, with its name."""
     done = subprocess.run(
         [sys.executable, "-c", MAKE_LOGINS, str(count)],
         cwd=app.folder,
