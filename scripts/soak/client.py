@@ -90,6 +90,7 @@ class Client:
         self.rooms = {room: Membership(room) for room in rooms}
         self.pending: dict[int, tuple[str, float]] = {}
         """Own messages that were neither acknowledged nor refused: room, and when it was sent."""
+        self._sent_again: set[int] = set()
         self.socket: LightSocket | None = None
         self.is_ending = False
         self._place = place
@@ -197,6 +198,8 @@ class Client:
         if self.socket is None or not self.rooms[room].is_in:
             return
         now = self._now()
+        if id_ in self.pending:
+            self._sent_again.add(id_)
         self.pending[id_] = (room, now)
         self._record(Publish(now, self.number, room, id_, self._connections))
         data = {"text": f"{id_}{TEXT}"}
@@ -235,6 +238,9 @@ class Client:
 
     def _receive(self, room: str, offset: int, id_: int) -> None:
         membership = self.rooms.get(room)
+        if membership is not None and self._is_acknowledged_again(membership, offset, id_):
+            self._acknowledge(membership, offset, id_)
+            return
         if membership is None or not membership.is_in:
             messages = Messages(self._now(), self.number, room)
             self._record(messages)  # a violation
@@ -247,10 +253,21 @@ class Client:
         messages.offsets.append(offset)
         messages.ids.append(id_)
         if id_ in self.pending and membership is not None:
-            del self.pending[id_]
-            self._record(
-                Acknowledged(self._now(), self.number, room, id_, membership.epoch, offset)
-            )
+            self._acknowledge(membership, offset, id_)
+
+    def _is_acknowledged_again(self, membership: Membership, offset: int, id_: int) -> bool:
+        """Whether it is the answer to an own message that the room had already."""
+        if not (id_ in self._sent_again and id_ in self.pending and membership.position):
+            return False
+        epoch, last = membership.position
+        return epoch == membership.epoch and offset <= last
+
+    def _acknowledge(self, membership: Membership, offset: int, id_: int) -> None:
+        del self.pending[id_]
+        self._sent_again.discard(id_)
+        self._record(
+            Acknowledged(self._now(), self.number, membership.room, id_, membership.epoch, offset)
+        )
 
     def _enter(self, joined: dict[str, Any]) -> None:
         room, epoch, offset = joined["room"], joined["epoch"], joined["offset"]

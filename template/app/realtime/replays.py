@@ -10,7 +10,7 @@ from app.realtime.protocol import CloseCode, Error
 BURST = 8 * 1024 * 1024
 """Bytes that a user may have replayed at once."""
 
-RESERVED = 256 * 1024
+RESERVED = 64 * 1024
 """Bytes that a request costs until its size is known.
 
 Otherwise one user could ask on many connections at the same time.
@@ -38,10 +38,7 @@ class Replays:
         if not self._per_second:
             return True
         user = connection.user.id
-        budget = self._budgets.get(user)
-        if budget is None:
-            self._forget_full()
-            budget = self._budgets[user] = Budget(self._per_second, BURST)
+        budget = self._budget(user)
         seconds = budget.wait()
         if seconds:
             detail = f"too much history was asked for: try again in {math.ceil(seconds)} s"
@@ -53,9 +50,8 @@ class Replays:
 
     def settle(self, connection: Connection, size: int) -> None:
         """Replace what was reserved by the bytes that the answer had."""
-        budget = self._budgets.get(connection.user.id)
-        if budget is not None:
-            budget.spend(size - RESERVED)
+        if self._per_second:
+            self._budget(connection.user.id).spend(size - RESERVED)
         if connection.replay_bytes:
             self._waiting.add(connection)
             self._drop_the_largest()
@@ -63,6 +59,13 @@ class Replays:
     def forget(self, connection: Connection) -> None:
         """The connection has ended."""
         self._waiting.discard(connection)
+
+    def _budget(self, user: str) -> Budget:
+        budget = self._budgets.get(user)
+        if budget is None:
+            self._forget_full()
+            budget = self._budgets[user] = Budget(self._per_second, BURST)
+        return budget
 
     def _forget_full(self) -> None:
         """Forget the budgets of those who have not asked for a while."""

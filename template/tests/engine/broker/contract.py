@@ -7,6 +7,7 @@ A test module of a broker inherits from `BrokerContract` and names the broker:
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import pairwise
@@ -23,7 +24,7 @@ from app.realtime.broker import (
     create_backend,
 )
 from app.realtime.protocol import Position
-from tests.support.client import PATIENCE
+from tests.support.client import PATIENCE, until
 
 Connect = Callable[..., AbstractAsyncContextManager[Backend]]
 
@@ -73,6 +74,18 @@ async def remembered(
     else:
         assert history.reaches_back_to == history.position.offset
     return messages(chain)
+
+
+@asynccontextmanager
+async def listening(backend: Backend, channel: str) -> AsyncIterator[list[Event]]:
+    """The events of a channel, as a listener hears them."""
+    heard: list[Event] = []
+    await backend.listen(channel, heard.append)
+    await backend.history(channel, last=0)  # which waits for the subscription
+    try:
+        yield heard
+    finally:
+        await backend.ignore(channel)
 
 
 class BrokerContract:
@@ -338,3 +351,137 @@ class BrokerContract:
             await publish(backend, room, 2)
             assert messages(await publications(backend, 1)) == ["2"]
             assert await remembered(backend, room) == ["1", "2"]
+
+    # --- Listeners --------------------------------------------------------------------
+
+    async def test_a_listener_is_called_with_every_event_in_order(
+        self, connect: Connect, room: str
+    ) -> None:
+        async with connect() as backend, listening(backend, f"{room}.heard") as heard:
+            channel = f"{room}.heard"
+            answers: list[object] = []
+            for number in range(100):
+                answers.append(backend.submit(channel, record(number)))
+                answers.append(backend.submit(channel, f"plain {number}"))
+            await until(lambda: len(heard) == 200)
+            assert messages(heard) == [
+                text for number in range(100) for text in (str(number), f"plain {number}")
+            ]
+            published = [event for event in heard if isinstance(event, Publication)]
+            assert len(published) == 100
+            for before, behind in pairwise(published):
+                assert behind.previous == before.position.offset
+            history = await backend.history(channel, last=1000)
+            assert history.position == published[-1].position
+
+    async def test_a_listener_misses_nothing_after_the_history_that_it_read(
+        self, connect: Connect, room: str
+    ) -> None:
+        channel = f"{room}.heard"
+        async with connect() as backend:
+            answers = [backend.submit(channel, record(number)) for number in range(50)]
+            async with listening(backend, channel) as heard:
+                history = await backend.history(channel, last=1000)
+                answers += [backend.submit(channel, record(number)) for number in range(50, 100)]
+                await until(lambda: bool(heard) and heard[-1].message == "message 99")
+                end = history.position.offset
+                live = [
+                    event
+                    for event in heard
+                    if isinstance(event, Publication) and event.position.offset > end
+                ]
+                received = messages([*history.publications, *live])
+                assert received == [str(number) for number in range(100)]
+            assert len(answers) == 100
+
+    async def test_a_listener_that_raises_disturbs_nobody(
+        self, connect: Connect, room: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        calls: list[Event] = []
+
+        def fail(event: Event) -> None:
+            calls.append(event)
+            raise LookupError("a fault")
+
+        async with connect() as backend, listening(backend, f"{room}.heard") as heard:
+            await backend.listen(room, fail)  # which is subscribed, too
+            for number in range(5):
+                await publish(backend, room, number)
+                await publish(backend, f"{room}.heard", number)
+            expected = [str(number) for number in range(5)]
+            assert messages(await publications(backend, 5)) == expected
+            await until(lambda: len(heard) == len(calls) == 5)
+            assert messages(heard) == messages(calls) == expected
+        failures = [it for it in caplog.records if it.exc_info]
+        assert [vars(it)["channel"] for it in failures] == [room] * 5
+        assert "message" not in caplog.text  # which nobody but the members may read
+
+    async def test_a_listener_that_is_ignored_during_a_delivery_hears_nothing_more(
+        self, connect: Connect, room: str
+    ) -> None:
+        async with connect() as backend:
+            heard: list[Event] = []
+            ignoring: list[asyncio.Task[None]] = []
+
+            def ignore(event: Event) -> None:
+                heard.append(event)
+                ignoring.append(asyncio.create_task(backend.ignore(room)))
+
+            await backend.listen(room, ignore)
+            await publish(backend, room, 1)
+            await until(lambda: bool(ignoring))
+            await ignoring[0]
+            await publish(backend, room, 2)
+            # Who is subscribed beside it still is.
+            assert messages(await publications(backend, 2)) == ["1", "2"]
+            assert messages(heard) == ["1"]
+
+    async def test_of_two_listeners_of_a_channel_the_last_one_hears_each_event_once(
+        self, connect: Connect, room: str
+    ) -> None:
+        channel = f"{room}.heard"
+        async with connect() as backend, listening(backend, channel) as first:
+            await publish(backend, channel, 1)
+            await until(lambda: len(first) == 1)
+            second: list[Event] = []
+            await backend.listen(channel, second.append)
+            await publish(backend, channel, 2, 3)
+            await until(lambda: len(second) == 2)
+            await backend.ignore(channel)
+            await publish(backend, channel, 4)
+            await publish(backend, room, "last")
+            await publications(backend, 1)
+            assert messages(first) == ["1"]
+            assert messages(second) == ["2", "3"]
+
+    async def test_listening_and_subscribing_end_separately(
+        self, connect: Connect, room: str
+    ) -> None:
+        async with connect() as backend, listening(backend, room) as heard:
+            await publish(backend, room, 1)
+            assert messages(await publications(backend, 1)) == ["1"]
+            await backend.unsubscribe(room)
+            await publish(backend, room, 2)
+            await until(lambda: len(heard) == 2)
+            await backend.subscribe(room)
+            await backend.ignore(room)
+            await publish(backend, room, 3)
+            assert messages(await publications(backend, 1)) == ["3"]
+            assert messages(heard) == ["1", "2"]
+
+    async def test_a_slow_listener_loses_nothing(self, connect: Connect, room: str) -> None:
+        async with connect() as backend:
+            heard: list[Event] = []
+
+            def take_long(event: Event) -> None:
+                time.sleep(0.01)
+                heard.append(event)
+
+            await backend.listen(room, take_long)
+            positions = await asyncio.gather(
+                *(backend.publish(room, record(number)) for number in range(30))
+            )
+            await until(lambda: len(heard) == 30)
+            assert messages(heard) == [str(number) for number in range(30)]
+            assert [it.position for it in heard if isinstance(it, Publication)] == positions
+            await backend.ignore(room)
