@@ -52,7 +52,7 @@ class Options:
     @property
     def spacing(self) -> float:
         """Seconds between two faults."""
-        return min(20.0, max(4.0, self.seconds / 10))
+        return min(20.0, max(3.0, self.seconds / 10))
 
     @property
     def history_seconds(self) -> int:
