@@ -273,7 +273,7 @@ BAD: dict[str, tuple[str, list[Operation]]] = {
             *bobs((10, 11), (20, 12), (30, 13)),
             Page(1, BOB, ROOM, FIRST, complete=True),
             Page(
-                200, BOB, ROOM, FIRST, complete=True, offsets=array("q", [10]), ids=array("q", [11])
+                101, BOB, ROOM, FIRST, complete=True, offsets=array("q", [10]), ids=array("q", [11])
             ),
         ],
     ),
