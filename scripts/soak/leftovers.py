@@ -14,8 +14,8 @@ EXPIRY_MARGIN = 3.0
 POOL = 5
 """Connections to the database that a worker keeps (SQLAlchemy's default)."""
 
-KEPT = ("position:", "epoch", "canary")
-"""What may be kept: where each room stands, for a week, and two keys in all."""
+KEPT = ("position:", "positions", "epoch", "canary")
+"""What may be kept: where each room stands, for a week, and three keys in all."""
 
 
 @dataclass

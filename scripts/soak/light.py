@@ -165,7 +165,7 @@ def handshake(port: int, cookie: str) -> bytes:
     headers = {
         "Host": f"127.0.0.1:{port}",
         "Origin": f"http://127.0.0.1:{port}",
-        "Cookie": f"session={cookie}",
+        "Cookie": cookie,
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Version": "13",

@@ -17,7 +17,7 @@ from scripts.soak.faults import Injector, plan
 from scripts.soak.history import Operation, Publish, read, write
 from scripts.soak.leftovers import Leftovers
 from scripts.soak.memory import Sampler
-from scripts.soak.project import make_application, make_logins, make_project
+from scripts.soak.project import add_accounts, log_in, make_application, make_project
 from scripts.soak.report import Findings
 from scripts.soak.servers import (
     Application,
@@ -48,6 +48,10 @@ class Options:
     """Seconds between two messages of a publisher, on average."""
     template: Path | None = None
     """A snapshot of the template, if there is one already."""
+
+    @property
+    def users(self) -> int:
+        return max(2, self.sockets // SOCKETS_PER_USER)
 
     @property
     def spacing(self) -> float:
@@ -135,8 +139,10 @@ def run(options: Options, folder: Path) -> Findings:
         redis.start()
         postgres.start()
         say("making accounts")
-        cookies = make_logins(app, max(2, options.sockets // SOCKETS_PER_USER))
+        names = [f"soaker {number}" for number in range(options.users)]
+        add_accounts(app, names)
         app.start()
+        cookies = log_in(app, names)
         leftovers = Leftovers(app, redis)
         crowds = stack.enter_context(crowds_of(options, app, cookies, folder))
         wait_until_settled(crowds, options.sockets)
