@@ -270,7 +270,9 @@ BAD: dict[str, tuple[str, list[Operation]]] = {
     "an acknowledged message is not in the history": (
         checker.REMEMBERED,
         [
-            *bobs((10, 11), (20, 12), (30, 13)),
+            *bobs((10, 11), (20, 12), (30, 13))[:-2],
+            Page(1, BOB, ROOM, FIRST, complete=True),
+            *(Quiet(4, ALICE), Quiet(4, BOB)),
             Page(
                 5, BOB, ROOM, FIRST, complete=True, offsets=array("q", [10]), ids=array("q", [11])
             ),

@@ -272,12 +272,13 @@ class Checker:
                     earliest, earliest_id = acknowledged, id_
 
     def _check_memory_of_rooms(self) -> None:
-        """What was acknowledged in the newest epoch can be read, as far as history reaches."""
+        """What was acknowledged in the newest epoch can be read in the end, if it is not too old."""
+        quiet = max((it.at for it in self._of(Quiet)), default=0.0)
         pages: dict[str, set[int]] = defaultdict(set)
         read_at: dict[str, float] = {}
         for page in self._of(Page):
             assert isinstance(page, Page)
-            if page.epoch == self._newest.get(page.room, page.epoch):
+            if page.at >= quiet and page.epoch == self._newest.get(page.room, page.epoch):
                 pages[page.room] |= set(page.offsets)
                 read_at.setdefault(page.room, page.at)
         for room, offsets in pages.items():
