@@ -272,7 +272,7 @@ class Checker:
                     earliest, earliest_id = acknowledged, id_
 
     def _check_memory_of_rooms(self) -> None:
-        """What was acknowledged in the newest epoch can be read in the end, if it is not too old."""
+        """What was acknowledged in the newest epoch can be read at the end, as far as it is kept."""
         quiet = max((it.at for it in self._of(Quiet)), default=0.0)
         pages: dict[str, set[int]] = defaultdict(set)
         read_at: dict[str, float] = {}
