@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from scripts.soak.checker import RULES, Verdict
 from scripts.soak.faults import DESCRIPTIONS
 from scripts.soak.history import Fault
 from scripts.soak.leftovers import Left
 from scripts.soak.memory import MEGABYTE, MOST_GROWTH, WARM_UP, Series
+from scripts.soak.rules import RULES, Verdict
 
 
 @dataclass

@@ -11,21 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.soak.checker import Promises, check, summary
+from scripts.soak.checker import check, summary
 from scripts.soak.crowd import Plan
 from scripts.soak.faults import Injector, plan
 from scripts.soak.history import Operation, Publish, read, write
 from scripts.soak.leftovers import Leftovers
 from scripts.soak.memory import Sampler
+from scripts.soak.processes import Server, allow_many_sockets
 from scripts.soak.project import add_accounts, log_in, make_application, make_project
 from scripts.soak.report import Findings
-from scripts.soak.servers import (
-    Application,
-    PostgresServer,
-    RedisServer,
-    Server,
-    allow_many_sockets,
-)
+from scripts.soak.rules import Promises
+from scripts.soak.servers import Application, PostgresServer, RedisServer
 from tests.template import ROOT
 
 CROWDS = 2
