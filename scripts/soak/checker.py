@@ -286,12 +286,14 @@ class Checker:
 
 
 def summary(operations: Iterable[Operation]) -> dict[str, int]:
-    """How many operations of each kind there are, and how many messages they delivered."""
+    """How many operations of each kind there are, messages that they delivered, and closes."""
     counts: dict[str, int] = defaultdict(int)
     for operation in operations:
         counts[type(operation).__name__] += 1
         if isinstance(operation, Messages):
             counts["deliveries"] += len(operation.offsets)
+        if isinstance(operation, Disconnected) and operation.code not in {None, 1000}:
+            counts["closed"] += 1
         if isinstance(operation, Joined):
             counts["recovered" if operation.recovered else "not recovered"] += 1
     return dict(counts)

@@ -76,7 +76,7 @@ class Client:
     def is_settled(self) -> bool:
         """Whether it is in all its rooms, and waits for nothing."""
         in_rooms = all(membership.is_in for membership in self.rooms.values())
-        return self.is_connected and in_rooms and not self.pending
+        return self.is_connected and in_rooms and not self.pending and not self._timers
 
     # --- The connection -------------------------------------------------------------
 

@@ -145,12 +145,12 @@ def run(options: Options, folder: Path) -> Findings:
         with Sampler([app, redis]) as sampler:
             injector = load(options, crowds, app, redis, postgres)
             say("waiting until all is quiet")
-            unsettled = crowds.ask(f"quiet {SETTLE_SECONDS}")
+            unsettled = [str(it) for it in crowds.ask(f"quiet {SETTLE_SECONDS}")]
             time.sleep(LAG_SECONDS)
             crowds.ask("record")
             crowds.ask("audit")
             status = crowds.ask("status")
-        say(f"{unsettled} clients are not settled")
+        say(f"{sum(map(int, unsettled))} clients are not settled")
         files = crowds.end(folder)
         write(folder / "history-faults.jsonl", injector.history)
         operations: list[Operation] = [*injector.history]

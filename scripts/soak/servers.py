@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.soak.processes import PATIENCE, Server, StartError, children, command_line
-from tests.postgres_server import PACKAGE, copy_postgres
+from tests.postgres_server import FOLDER_VARIABLE, copy_postgres, postgres_folders
 from tests.redis_server import redis_folder
 
 
@@ -83,11 +83,12 @@ class PostgresServer(Server):
         self.url = f"postgresql+asyncpg://soak@127.0.0.1:{self.port}/postgres"
         # It refuses to run as root, and nobody else may look into root's folders.
         self._user = "nobody" if os.geteuid() == 0 else None
-        binaries = folder.parent / "postgres-binaries"
-        if not binaries.exists():
+        if not postgres_folders():
+            binaries = folder.parent / "postgres-binaries"
             binaries.mkdir()
             copy_postgres(binaries)
-        self._bin = binaries / PACKAGE / "pginstall" / "bin"
+            os.environ[FOLDER_VARIABLE] = str(binaries)
+        self._bin = postgres_folders()[0]
 
     def start(self) -> None:
         """Start. The first time, make the database."""
