@@ -31,7 +31,8 @@ def main() -> None:
         arguments.seconds, arguments.sockets, arguments.seed, arguments.pause, arguments.template
     )
     say(f"seed {options.seed}")
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     findings: Findings | None = None
     try:
@@ -60,8 +61,10 @@ def publish(findings: Findings, folder: Path) -> None:
 
 
 def end(_number: int, _frame: FrameType | None) -> None:
-    """End as with Ctrl-C."""
-    raise KeyboardInterrupt
+    """End all that was started. A second signal changes nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit("The soak was interrupted.")
 
 
 if __name__ == "__main__":

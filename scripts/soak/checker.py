@@ -1,13 +1,12 @@
 """Checks a history: what clients saw against what the documentation promises.
 
 It knows nothing of how the history came about, and decides only by what is in it. Each rule
-is a sentence in `RULES`.
+is a sentence in `rules.py`.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from scripts.soak.history import (
@@ -25,30 +24,25 @@ from scripts.soak.history import (
     Refused,
     Resync,
 )
-from scripts.soak.stays import Gap, Stay, Stays
-
-COMPLETE = "nothing is missing"
-ONCE = "no duplicates"
-ORDER = "messages come in the order of their offsets"
-SAME = "all clients see the same message at an offset"
-ONE_PLACE = "a message has one offset in an epoch"
-PUBLISHED = "only what was published is received"
-TOLD = "a gap is told only if messages are lost"
-EPOCHS = "an epoch ends only if Redis lost its data"
-ONE_EPOCH = "positions are of one epoch"
-SENDERS_ORDER = "a publisher's messages keep their order"
-REAL_TIME = "what is published after an acknowledgement comes after it"
-REMEMBERED = "what was acknowledged is in the history of its room"
-ANSWERED = "every publish is answered"
-MEMBERS = "only members receive messages"
-QUESTION = "an answer has a question"
-RETURNED = "every client is connected at the end"
-EXPECTED = "no unexpected answers"
-
-RULES = (
-    *(COMPLETE, ONCE, ORDER, SAME, ONE_PLACE, PUBLISHED, TOLD, EPOCHS, ONE_EPOCH, SENDERS_ORDER),
-    *(REAL_TIME, REMEMBERED, ANSWERED, MEMBERS, QUESTION, RETURNED, EXPECTED),
+from scripts.soak.rules import (
+    ANSWERED,
+    COMPLETE,
+    EPOCHS,
+    EXPECTED,
+    ONCE,
+    ONE_PLACE,
+    ORDER,
+    PUBLISHED,
+    REAL_TIME,
+    REMEMBERED,
+    RETURNED,
+    SAME,
+    SENDERS_ORDER,
+    TOLD,
+    Promises,
+    Verdict,
 )
+from scripts.soak.stays import Gap, Stay, Stays
 
 LOSS = "redis-loss"
 """The fault in which Redis loses all its data."""
@@ -60,39 +54,7 @@ Epoch = tuple[str, str]
 """A room, and one of its epochs."""
 
 
-@dataclass(frozen=True)
-class Promises:
-    """What the settings of the server say about history."""
-
-    history_size: int = 1000
-    """Messages that a room remembers."""
-    history_seconds: float = 3600.0
-    recent: int = 50
-    """Messages that a join without `since` receives at most."""
-
-
-@dataclass
-class Verdict:
-    """Which rules a history breaks, with the first cases of each."""
-
-    gaps: int = 0
-    """How often a client was told that messages are lost to it."""
-    broken: dict[str, list[str]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    """How often each rule was broken."""
-
-    @property
-    def is_good(self) -> bool:
-        return not self.broken
-
-    def violate(self, rule: str, case: str) -> None:
-        cases = self.broken.setdefault(rule, [])
-        if len(cases) < 20:
-            cases.append(case)
-        self.counts[rule] = self.counts.get(rule, 0) + 1
-
-
-def check(operations: Sequence[Operation], promises: Promises = Promises()) -> Verdict:
+def check(operations: Sequence[Operation], promises: Promises) -> Verdict:
     """Check a history. The operations of a client are in their order; clients may be mixed."""
     return Checker(operations, promises).verdict
 
@@ -272,7 +234,7 @@ class Checker:
                     earliest, earliest_id = acknowledged, id_
 
     def _check_memory_of_rooms(self) -> None:
-        """What was acknowledged in the newest epoch can be read in the end, if it is not too old."""
+        """What was acknowledged in the newest epoch can be read at the end, while it is kept."""
         quiet = max((it.at for it in self._of(Quiet)), default=0.0)
         pages: dict[str, set[int]] = defaultdict(set)
         read_at: dict[str, float] = {}
@@ -324,12 +286,14 @@ class Checker:
 
 
 def summary(operations: Iterable[Operation]) -> dict[str, int]:
-    """How many operations of each kind there are, and how many messages they delivered."""
+    """How many operations of each kind there are, messages that they delivered, and closes."""
     counts: dict[str, int] = defaultdict(int)
     for operation in operations:
         counts[type(operation).__name__] += 1
         if isinstance(operation, Messages):
             counts["deliveries"] += len(operation.offsets)
+        if isinstance(operation, Disconnected) and operation.code not in {None, 1000}:
+            counts["closed"] += 1
         if isinstance(operation, Joined):
             counts["recovered" if operation.recovered else "not recovered"] += 1
     return dict(counts)

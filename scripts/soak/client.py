@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -28,6 +27,7 @@ from scripts.soak.history import (
     Resync,
 )
 from scripts.soak.light import LightSocket, open_light
+from scripts.soak.membership import Membership, Place, Recorder
 
 MESSAGE = re.compile(
     rb'\{"type":"message","room":"([^"]+)","offset":(\d+),"id":"(\d+)",'
@@ -37,46 +37,13 @@ BACKOFF_BASE, BACKOFF_CAP = 0.5, 8.0
 """Seconds: full jitter up to the base times two to the number of attempts, or up to the cap."""
 RETRY_SECONDS = 1.5
 """About how long a client waits until it tries to join or to publish again."""
+SENT_TWICE = 0.03
+"""The share of messages that are sent twice at once, under the same id."""
+RETRIED = 0.5
+"""The share of refused messages that are sent again."""
 IGNORED = {"welcome", "presence", "signal", "pong"}
 TEXT = " is the id of this message. " + "x" * 70
 IDS_PER_CLIENT = 1 << 32
-
-
-class Recorder:
-    """The operations of all clients of a process."""
-
-    def __init__(self) -> None:
-        self.operations: list[Operation] = []
-        self.refused_handshakes: dict[str, int] = {}
-        """By reason."""
-
-    def add(self, operation: Operation) -> None:
-        self.operations.append(operation)
-
-
-@dataclass(slots=True)
-class Membership:
-    """A room that a client wants to be in."""
-
-    room: str
-    position: tuple[str, int] | None = None
-    """Where the client stands, if it knows."""
-    epoch: str = ""
-    is_in: bool = False
-    has_asked: bool = False
-    messages: Messages | None = None
-    """What arrives is added to it."""
-
-
-@dataclass(slots=True)
-class Place:
-    """Where clients connect, and as whom."""
-
-    port: int
-    address: str
-    cookie: str
-    handshakes: asyncio.Semaphore
-    """How many of this process may be under way at a time."""
 
 
 class Client:
@@ -91,6 +58,8 @@ class Client:
         self.pending: dict[int, tuple[str, float]] = {}
         """Own messages that were neither acknowledged nor refused: room, and when it was sent."""
         self._sent_again: set[int] = set()
+        self._refused: dict[int, str] = {}
+        """Rooms of own messages that were refused, and perhaps published nevertheless."""
         self.socket: LightSocket | None = None
         self.is_ending = False
         self._place = place
@@ -107,7 +76,7 @@ class Client:
     def is_settled(self) -> bool:
         """Whether it is in all its rooms, and waits for nothing."""
         in_rooms = all(membership.is_in for membership in self.rooms.values())
-        return self.is_connected and in_rooms and not self.pending
+        return self.is_connected and in_rooms and not self.pending and not self._timers
 
     # --- The connection -------------------------------------------------------------
 
@@ -170,6 +139,7 @@ class Client:
             return
         membership.has_asked = True
         epoch, offset = membership.position or (None, 0)
+        membership.asked_for = offset if epoch else -1
         self._record(Join(self._now(), self.number, room, epoch, offset))
         since = {"since": {"epoch": epoch, "offset": offset}} if epoch else {}
         self.socket.send(type="join", room=room, **since)
@@ -184,6 +154,8 @@ class Client:
         if self.is_connected and self.rooms[room].is_in:
             self._next_id += 1
             self._send_message(self._next_id, room)
+            if self.chance.random() < SENT_TWICE:
+                self._send_message(self._next_id, room)
 
     def signal(self, room: str) -> None:
         if self.socket is not None and self.rooms[room].is_in:
@@ -195,10 +167,11 @@ class Client:
             self.socket.send(type="history", room=room, **bound)
 
     def _send_message(self, id_: int, room: str) -> None:
-        if self.socket is None or not self.rooms[room].is_in:
+        membership = self.rooms.get(room)
+        if self.socket is None or membership is None or not membership.is_in:
             return
         now = self._now()
-        if id_ in self.pending:
+        if id_ in self.pending or id_ in self._refused:
             self._sent_again.add(id_)
         self.pending[id_] = (room, now)
         self._record(Publish(now, self.number, room, id_, self._connections))
@@ -210,6 +183,11 @@ class Client:
         for id_, (its_room, sent_at) in list(self.pending.items()):
             if its_room == room and sent_at < joined_at:
                 self._send_message(id_, room)
+
+    def _retry(self, id_: int) -> None:
+        """Send a message that was refused once more, unless it has arrived meanwhile."""
+        if id_ in self._refused:
+            self._send_message(id_, self._refused[id_])
 
     # --- What it receives -----------------------------------------------------------
 
@@ -250,21 +228,19 @@ class Client:
                 self._record(membership.messages)
             messages = membership.messages
             membership.position = (membership.epoch, offset)
+            membership.last = offset
         messages.offsets.append(offset)
         messages.ids.append(id_)
-        if id_ in self.pending and membership is not None:
+        if (id_ in self.pending or id_ in self._refused) and membership is not None:
             self._acknowledge(membership, offset, id_)
 
     def _is_acknowledged_again(self, membership: Membership, offset: int, id_: int) -> bool:
         """Whether it is the answer to an own message that the room had already."""
-        if not (id_ in self._sent_again and id_ in self.pending and membership.position):
-            return False
-        epoch, last = membership.position
-        return epoch == membership.epoch and offset <= last
+        return id_ in self._sent_again and membership.is_in and offset <= membership.last
 
     def _acknowledge(self, membership: Membership, offset: int, id_: int) -> None:
-        del self.pending[id_]
-        self._sent_again.discard(id_)
+        self.pending.pop(id_, None)
+        self._refused.pop(id_, None)
         self._record(
             Acknowledged(self._now(), self.number, membership.room, id_, membership.epoch, offset)
         )
@@ -275,8 +251,9 @@ class Client:
         self._record(Joined(self._now(), self.number, room, epoch, offset, recovered))
         membership = self.rooms.setdefault(room, Membership(room))
         # What was missed comes now: until it has, the client stands where it stood.
-        if membership.position is not None and not recovered:
-            membership.position = (epoch, offset)
+        membership.last = membership.asked_for
+        if membership.asked_for >= 0 and not recovered:
+            membership.position, membership.last = (epoch, offset), offset
         membership.epoch = epoch
         membership.is_in, membership.has_asked = True, False
         membership.messages = None
@@ -287,7 +264,7 @@ class Client:
         room, epoch, offset = message["room"], message["epoch"], message["offset"]
         self._record(Resync(self._now(), self.number, room, epoch, offset))
         membership = self.rooms[room]
-        membership.epoch, membership.messages = epoch, None
+        membership.epoch, membership.messages, membership.last = epoch, None, offset
         # Some go on from there, the others ask for the most recent messages.
         goes_on = not self.pending and self.number % 2 == 0
         membership.position = (epoch, offset) if goes_on else None
@@ -313,7 +290,11 @@ class Client:
         code, room, ref = error["code"], error.get("room"), error.get("ref")
         if ref is not None and ref.isdigit():
             self._record(Refused(self._now(), self.number, int(ref), code))
-            self.pending.pop(int(ref), None)
+            sent = self.pending.pop(int(ref), None)
+            if sent is not None:
+                self._refused[int(ref)] = sent[0]
+                if self.chance.random() < RETRIED:
+                    self._later(partial(self._retry, int(ref)))
         elif code in {"unavailable", "rate_limited"} and room is not None:
             membership = self.rooms.get(room)
             if membership is not None and membership.has_asked:

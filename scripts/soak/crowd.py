@@ -22,8 +22,9 @@ from random import Random
 
 import uvloop
 
-from scripts.soak.client import Client, Place, Recorder
+from scripts.soak.client import Client
 from scripts.soak.history import NOBODY, Page, Problem, write
+from scripts.soak.membership import Place, Recorder
 
 PLAZA = "plaza"
 """The room that a tenth of the clients are in, beside their own."""

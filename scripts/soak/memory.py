@@ -8,7 +8,7 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-from scripts.soak.servers import Server, process_tree
+from scripts.soak.processes import Server, process_tree
 
 SAMPLE_SECONDS = 2.0
 

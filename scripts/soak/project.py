@@ -1,9 +1,11 @@
 """The project that is soaked: rendered, with a route that shows what a worker is busy with."""
 
-import json
 import secrets
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.soak.servers import Application, PostgresServer, RedisServer
@@ -39,28 +41,22 @@ def is_socket(link: str) -> bool:
         return False
 '''
 
-MAKE_LOGINS = """
-import asyncio, json, sys
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that last as long as a run
+
+ADD_ACCOUNTS = """
+import asyncio, sys
 from app.auth.accounts.database import open_database
-from app.auth.accounts.logins import Logins
 from app.auth.accounts.store import Accounts
-from app.auth.sessions import cookie_name, make_signer
 from app.settings import load_settings
 
 async def main():
-    settings, cookies = load_settings(), []
-    signer = make_signer(settings)
-    async with open_database(settings.database_url) as database:
-        accounts, logins = Accounts(database), Logins(database)
-        for number in range(int(sys.argv[1])):
-            account = await accounts.add(f"soaker {number}", "correct horse battery staple")
-            token = signer.sign(await logins.start(account, 3600)).decode()
-            cookies.append(f"{cookie_name(settings)}={token}")
-    print(json.dumps(cookies))
+    async with open_database(load_settings().database_url) as database:
+        accounts = Accounts(database)
+        for name in sys.argv[2:]:
+            await accounts.add(name, sys.argv[1])
 
 asyncio.run(main())
 """
-"""Run in the project, it adds accounts and logs each of them in."""
 
 
 def make_project(folder: Path, template: Path | None = None) -> Path:
@@ -94,10 +90,10 @@ def make_application(
     )
 
 
-def make_logins(app: Application, count: int) -> list[str]:
-    """Add accounts. Returns the session cookie of each, with its name."""
+def add_accounts(app: Application, names: list[str]) -> None:
+    """Add accounts to the database, as `python -m app.auth.accounts` does one by one."""
     done = subprocess.run(
-        [sys.executable, "-c", MAKE_LOGINS, str(count)],
+        [sys.executable, "-c", ADD_ACCOUNTS, PASSWORD, *names],
         cwd=app.folder,
         env=app.environment,
         capture_output=True,
@@ -107,5 +103,16 @@ def make_logins(app: Application, count: int) -> list[str]:
     )
     if done.returncode:
         raise RuntimeError(f"the accounts could not be made: {done.stderr}")
-    cookies: list[str] = json.loads(done.stdout)
-    return cookies
+
+
+def log_in(app: Application, names: list[str]) -> list[str]:
+    """Log in over HTTP. Returns the session cookie of each."""
+
+    def cookie_of(name: str) -> str:
+        form = urllib.parse.urlencode({"username": name, "password": PASSWORD}).encode()
+        with urllib.request.urlopen(f"{app.url}/auth/login", form, timeout=30) as answer:  # noqa: S310
+            header: str = answer.headers["Set-Cookie"]
+        return header.partition(";")[0]
+
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(cookie_of, names))

@@ -1,15 +1,16 @@
 """What a soak found, as Markdown."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from scripts.soak.checker import RULES, Verdict
 from scripts.soak.faults import DESCRIPTIONS
 from scripts.soak.history import Fault
 from scripts.soak.leftovers import Left
 from scripts.soak.memory import MEGABYTE, MOST_GROWTH, WARM_UP, Series
+from scripts.soak.rules import RULES, Verdict
 
 
 @dataclass
@@ -67,7 +68,8 @@ def write_report(findings: Findings) -> str:
         "promised.",
         "",
         f"This run {verdict}: {findings.sockets:,} sockets for {findings.seconds} seconds, seed "
-        f"{findings.seed}, on {datetime.now(UTC):%Y-%m-%d}.",
+        f"{findings.seed}, on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores that servers "
+        "and clients share.",
         "",
         *(f"- {problem}" for problem in findings.problems),
         *([""] if findings.problems else []),
@@ -83,6 +85,7 @@ def write_report(findings: Findings) -> str:
                 ("Refused", "of them answered with an error"),
                 ("deliveries", "messages received"),
                 ("Connected", "connections"),
+                ("closed", "of them closed by the server with a code"),
                 ("Joined", "rooms entered"),
                 ("recovered", "of them with all that was missed"),
                 ("Resync", "told `resync`"),

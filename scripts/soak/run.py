@@ -11,21 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.soak.checker import Promises, check, summary
+from scripts.soak.checker import check, summary
 from scripts.soak.crowd import Plan
 from scripts.soak.faults import Injector, plan
 from scripts.soak.history import Operation, Publish, read, write
 from scripts.soak.leftovers import Leftovers
 from scripts.soak.memory import Sampler
-from scripts.soak.project import make_application, make_logins, make_project
+from scripts.soak.processes import Server, allow_many_sockets
+from scripts.soak.project import add_accounts, log_in, make_application, make_project
 from scripts.soak.report import Findings
-from scripts.soak.servers import (
-    Application,
-    PostgresServer,
-    RedisServer,
-    Server,
-    allow_many_sockets,
-)
+from scripts.soak.rules import Promises
+from scripts.soak.servers import Application, PostgresServer, RedisServer
 from tests.template import ROOT
 
 CROWDS = 2
@@ -48,6 +44,10 @@ class Options:
     """Seconds between two messages of a publisher, on average."""
     template: Path | None = None
     """A snapshot of the template, if there is one already."""
+
+    @property
+    def users(self) -> int:
+        return max(2, self.sockets // SOCKETS_PER_USER)
 
     @property
     def spacing(self) -> float:
@@ -135,20 +135,22 @@ def run(options: Options, folder: Path) -> Findings:
         redis.start()
         postgres.start()
         say("making accounts")
-        cookies = make_logins(app, max(2, options.sockets // SOCKETS_PER_USER))
+        names = [f"soaker {number}" for number in range(options.users)]
+        add_accounts(app, names)
         app.start()
+        cookies = log_in(app, names)
         leftovers = Leftovers(app, redis)
         crowds = stack.enter_context(crowds_of(options, app, cookies, folder))
         wait_until_settled(crowds, options.sockets)
         with Sampler([app, redis]) as sampler:
             injector = load(options, crowds, app, redis, postgres)
             say("waiting until all is quiet")
-            unsettled = crowds.ask(f"quiet {SETTLE_SECONDS}")
+            unsettled = [str(it) for it in crowds.ask(f"quiet {SETTLE_SECONDS}")]
             time.sleep(LAG_SECONDS)
             crowds.ask("record")
             crowds.ask("audit")
             status = crowds.ask("status")
-        say(f"{unsettled} clients are not settled")
+        say(f"{sum(map(int, unsettled))} clients are not settled")
         files = crowds.end(folder)
         write(folder / "history-faults.jsonl", injector.history)
         operations: list[Operation] = [*injector.history]
