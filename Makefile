@@ -13,7 +13,7 @@ unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench screenshot lint release clean
+.PHONY: help demo test soak longtests bench screenshot lint release clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,9 +26,13 @@ test: ## Prove every combination (ARGS="-k cookie-redis-html" for some)
 	@scripts/setup browser
 	.venv/bin/pytest -n $(WORKERS) --maxprocesses 16 --dist worksteal --durations 10 $(ARGS)
 
-soak: ## Prove the promises under load and faults, for ten minutes (ARGS="-k shutdown")
+soak: ## Run a project under load and faults, and check what clients saw (ARGS="--seconds 60")
 	@scripts/setup
 	.venv/bin/python -m scripts.soak $(ARGS)
+
+longtests: ## Run the tests of generated projects that take minutes (ARGS="-k shutdown")
+	@scripts/setup
+	.venv/bin/python -m scripts.long_tests $(ARGS)
 
 bench: ## Measure the generated application beside its peers (ARGS="--quick" or "--help")
 	@scripts/setup

@@ -71,6 +71,12 @@ MOVED = {
     (ACCOUNTS, "Base"): "app.auth",
     (ACCOUNTS, "LoggedIn"): f"{ACCOUNTS}.throttle",
     (ACCOUNTS, "check_password"): f"{ACCOUNTS}.throttle",
+    **{
+        (ACCOUNTS, name): f"{ACCOUNTS}.names"
+        for name in ("INVISIBLE", "MAX_NAME_LENGTH", "clean_name", "name_key")
+    },
+    **{(ACCOUNTS, name): f"{ACCOUNTS}.errors" for name in ("InvalidAccount", "NameTaken")},
+    (ACCOUNTS, "HASHES_AT_ONCE"): f"{ACCOUNTS}.passwords",
     (ACCOUNTS, "digest"): f"{ACCOUNTS}.logins",
     (JWT, "next_token"): f"{ACCOUNTS}.logins",
     ("app.auth.identity", "User"): "app.auth",

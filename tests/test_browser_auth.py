@@ -231,20 +231,61 @@ def test_another_user_who_logs_in_gets_a_new_page(
     expect(tab.page.locator("#empty")).to_be_visible()
 
 
-@for_styles(["cookie"])
-def test_a_logout_does_not_ask_about_unsent_messages(
-    context: BrowserContext, server: AppServer
+def ask_about_unsent_messages(
+    context: BrowserContext, server: AppServer, patience: float = 15
 ) -> None:
-    tab = Tab(context, server.url, token_hex(4))
+    tab = Tab(context, server.url, token_hex(4), patience)
     tab.enter(f"ada-{token_hex(4)}")
+    dialog = tab.page.get_by_role("dialog", name="Log out?")
     come_back(tab, lambda: tab.send("written meanwhile"))
     tab.expect_messages("written meanwhile")
     context.route_web_socket(SOCKET, lambda route: route.close(code=1006))
     tab.page.reload()
-    tab.send("waits")
-    tab.expect_state("waits", "pending")
+    for text, question in (
+        ("one", "The server has not confirmed 1 message. It would be lost."),
+        ("two", "The server has not confirmed 2 messages. They would be lost."),
+    ):
+        tab.send(text)
+        tab.page.locator("#logout").click()
+        expect(dialog).to_be_visible(timeout=1000 * patience)
+        expect(dialog).to_have_accessible_description(question)
+        if text == "one":
+            tab.page.keyboard.press("Escape")
+        else:
+            dialog.get_by_role("button", name="Stay logged in").click()
+        expect(dialog).to_be_hidden()
+        tab.expect_state(text, "pending")
+        expect(tab.page.locator("#chat")).to_be_visible()
     tab.page.locator("#logout").click()
+    dialog.get_by_role("button", name="Log out anyway").click()
     tab.expect_login_form("You have logged out.")
+    assert not [problem for problem in tab.problems if problem.startswith("dialog")]
+
+
+@for_styles(["cookie", "jwt"])
+def test_a_logout_asks_about_messages_that_would_be_lost(
+    context: BrowserContext, server: AppServer
+) -> None:
+    ask_about_unsent_messages(context, server)
+
+
+@for_styles(["cookie"])
+def test_messages_that_arrive_while_the_page_asks_are_not_counted(
+    context: BrowserContext, server: AppServer
+) -> None:
+    tab = Tab(context, server.url, token_hex(4))
+    tab.enter(f"ada-{token_hex(4)}")
+    context.set_offline(True)
+    tab.expect_connection("waiting")
+    tab.send("late")
+    tab.page.locator("#logout").click()
+    dialog = tab.page.get_by_role("dialog", name="Log out?")
+    expect(dialog).to_contain_text("has not confirmed 1 message.")
+    context.set_offline(False)
+    tab.wake()
+    expect(dialog).to_contain_text("The server has all of your messages now.")
+    dialog.get_by_role("button", name="Stay logged in").click()
+    tab.expect_messages("late")
 
 
 @for_styles(["cookie"])
@@ -504,6 +545,7 @@ FAULTS = [
         'if (firstFrame) socket.onopen = () => socket.send(\'{"type": "join"}\') ??',
     ),
     ("jwt", stay, "tokens.js", 'send({ type: "refresh", token: fresh.access_token });', ""),
+    ("cookie", ask_about_unsent_messages, "accounts/form.js", "await mayLose(countUnsent)", "true"),
     ("jwt", stay, "tokens.js", "navigator.locks.request(TOKENS, task)", "task()"),
 ]
 

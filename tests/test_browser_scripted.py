@@ -350,6 +350,34 @@ def test_a_large_room_tells_the_number_of_its_members(script: ScriptedServer, ta
     expect(tab.page.locator("#members-title")).to_have_text("Members (3999)")
 
 
+def test_a_large_room_that_becomes_small_names_its_members_again(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    title, members = tab.page.locator("#members-title"), tab.page.locator("#members li")
+    script.says("presence", room="lobby", count=120)
+    expect(title).to_have_text("Members (120)")
+    script.says("presence", room="lobby", count=3, members=[ADA, person("carol"), person("dan")])
+    tab.expect_members("ada", "carol", "dan")
+    expect(title).to_have_text("Members (3)")
+    script.says("presence", room="lobby", event="leave", user=person("dan"))
+    tab.expect_members("ada", "carol")
+    script.says("presence", room="lobby", count=0)
+    expect(members).to_have_count(0)
+
+
+def test_several_users_come_and_go_in_one_message(script: ScriptedServer, tab: Tab) -> None:
+    carol, dan = person("carol"), person("dan")
+    script.says_typing(BOB)
+    tab.expect_typing("bob is typing…")
+    # It may repeat what is known.
+    script.says("presence", room="lobby", event="join", users=[BOB, carol, dan])
+    tab.expect_members("ada", "bob", "carol", "dan")
+    script.says("presence", room="lobby", event="leave", users=[BOB, dan])
+    tab.expect_members("ada", "carol")
+    tab.expect_typing("")
+    assert not tab.problems
+
+
 def test_the_application_speaks_in_its_own_name(script: ScriptedServer, tab: Tab) -> None:
     script.says_message(1, "from the application", sender=None)
     script.says_message(2, "and again", sender=None)
@@ -593,6 +621,43 @@ def test_a_page_over_the_rate_limit_pauses_and_keeps_the_order(
     expect(tab.notices).to_have_count(0)
 
 
+def test_a_room_with_too_much_to_replay_is_entered_when_the_server_says(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    script.says_message(1, "one")
+    tab.expect_log("one")
+    tab.stop_clock()
+    words = "The server does not send so much at once. This page tries again by itself in"
+    for seconds, said in ((7, "7 seconds"), (1, "1 second")):
+        script.says("resync", room="lobby", epoch="e1", offset=40)
+        assert script.hears("join") == since(1)
+        tab.send(f"waits {said}")
+        detail = f"too much history was asked for: try again in {seconds} s"
+        script.says_error("rate_limited", detail=detail)
+        expect(tab.notices.last).to_have_text(f"{words} {said}.")
+        tab.page.clock.run_for(1_000 * seconds - 100)
+        script.hears_nothing()
+        tab.page.clock.run_for(200)
+        assert script.hears("join") == since(1)
+        script.says_joined(1, recovered=True)
+        assert script.hears("publish")["data"] == {"text": f"waits {said}"}
+    expect(tab.notices).to_have_count(2)
+
+
+def test_the_other_rooms_do_not_wait_for_one_that_is_entered_later(
+    script: ScriptedServer, tab: Tab
+) -> None:
+    tab.page.evaluate("location.hash = 'side'")
+    assert script.hears("join") == {"room": "side"}
+    script.says_joined(0, room="side")
+    tab.stop_clock()
+    script.says("resync", room="lobby", epoch="e1", offset=40)
+    assert script.hears("join") == since(0)
+    script.says_error("rate_limited", detail="too much history was asked for: try again in 60 s")
+    tab.send("at once")
+    assert script.hears("publish")["room"] == "side"
+
+
 def test_a_message_that_the_server_does_not_confirm_fails_in_the_end(
     script: ScriptedServer, tab: Tab
 ) -> None:
@@ -772,6 +837,34 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
                 "rooms.js",
                 "this.#pace.pause(PAUSE);",
                 "",
+            ),
+            (
+                "too early",
+                test_a_room_with_too_much_to_replay_is_entered_when_the_server_says,
+                "rooms.js",
+                "seconds * 1000",
+                "seconds * 500",
+            ),
+            (
+                "everything waits",
+                test_the_other_rooms_do_not_wait_for_one_that_is_entered_later,
+                "rooms.js",
+                "room.postponed(tooMuch(seconds));",
+                "room.postponed(tooMuch(seconds)), this.#pace.pause(PAUSE);",
+            ),
+            (
+                "only the first",
+                test_several_users_come_and_go_in_one_message,
+                "room.js",
+                "for (const each of users) {",
+                "for (const each of users.slice(0, 1)) {",
+            ),
+            (
+                "large for ever",
+                test_a_large_room_that_becomes_small_names_its_members_again,
+                "room.js",
+                "this.#setMembers(members ? byId(members) : null, count);\n    else",
+                "this.#setMembers(null, count);\n    else",
             ),
             ("asleep", wake_from_sleep, "wake.js", "if (slept && !document.hidden) action();", ""),
             (

@@ -26,7 +26,7 @@ const connection = new Connection(auth, {
 
 const rooms = new Rooms((message) => connection.send(message), {
   onEntry: (room, entry) => {
-    view.askBeforeUnload(rooms.hasPending);
+    view.askBeforeUnload(rooms.unsent > 0);
     if (room === rooms.current) log.put(entry);
     if (entry.isNew && !entry.own && (room !== rooms.current || document.hidden)) {
       room.unread += 1;
@@ -34,7 +34,7 @@ const rooms = new Rooms((message) => connection.send(message), {
     }
   },
   onForgotten: (room, entry) => {
-    view.askBeforeUnload(rooms.hasPending);
+    view.askBeforeUnload(rooms.unsent > 0);
     if (room === rooms.current) log.remove(entry);
   },
   onMembers: (room) => {
@@ -64,7 +64,7 @@ const view = new View({
   },
   onLeave: (name) => {
     rooms.leave(rooms.get(name));
-    view.askBeforeUnload(rooms.hasPending);
+    view.askBeforeUnload(rooms.unsent > 0);
     if (name === rooms.current.name) location.hash = [...rooms][0].name;
     else view.showRooms(rooms, rooms.current);
     remember();
@@ -106,7 +106,7 @@ function remember() {
 
 /** Connect as soon as there is a user. `ended` says why the last session ended. */
 async function start(ended) {
-  await auth.enter(ended);
+  await auth.enter(ended, () => rooms.unsent);
   view.focus();
   connection.connect();
 }

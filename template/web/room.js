@@ -112,7 +112,7 @@ export class Room {
     if (!["joining", "refused", "evicted"].includes(this.state)) return;
     this.refusals = 0;
     this.#forbidden = "";
-    this.#setMembers(members ? new Map(members.map((user) => [user.id, user])) : null, count);
+    this.#setMembers(members ? byId(members) : null, count);
     if (this.#position !== null && !recovered) {
       this.#position = null;
       this.state = "outside";
@@ -138,7 +138,12 @@ export class Room {
   message(message, own) {
     const { offset, sender } = message;
     const last = this.#position?.offset ?? -1;
-    if ((this.state !== "replaying" && this.state !== "inside") || offset <= last) return;
+    if (this.state !== "replaying" && this.state !== "inside") return;
+    if (offset <= last) {
+      // The answer to one of the user's own messages that the room had already.
+      if (own && this.pending.has(message.id)) this.#show(message, own);
+      return;
+    }
     this.#position = { epoch: this.#joinedAt.epoch, offset };
     if (sender !== undefined) this.typing.stopped(sender.id);
     this.#show(message, own);
@@ -155,18 +160,22 @@ export class Room {
     if (this.state === "replaying" || this.state === "inside") this.state = "outside";
   }
 
-  /** A user came or left; in a large room, only their number changed. */
-  presence({ user, event, count }) {
-    if (user === undefined) {
-      this.#setMembers(null, count);
-    } else if (this.members === null) {
-      this.#setMembers(null, this.memberCount + (event === "join" ? 1 : -1));
+  /**
+   * Users came or left. A large room says only how many are there, and all of its `members`
+   * when it has become small again.
+   */
+  presence({ user, users = user ? [user] : [], event, count, members }) {
+    if (count !== undefined) this.#setMembers(members ? byId(members) : null, count);
+    else if (this.members === null) {
+      this.#setMembers(null, this.memberCount + (event === "join" ? 1 : -1) * users.length);
     } else {
-      if (event === "join") this.members.set(user.id, user);
-      else this.members.delete(user.id);
+      for (const each of users) {
+        if (event === "join") this.members.set(each.id, each);
+        else this.members.delete(each.id);
+      }
       this.#setMembers(this.members);
     }
-    if (event === "leave") this.typing.stopped(user.id);
+    if (event === "leave") for (const { id } of users) this.typing.stopped(id);
   }
 
   /** The server did not let this page in; `isFinal` says that it is no use to wait. */
@@ -187,6 +196,12 @@ export class Room {
     this.notice(EVICTED);
     this.#forbidden = EVICTED;
     for (const entry of this.pending.values()) this.#refuse(entry);
+  }
+
+  /** The server asks this page to enter later. It says so in the room. */
+  postponed(reason) {
+    this.state = "refused";
+    this.notice(reason);
   }
 
   tryAgain() {
@@ -300,4 +315,8 @@ export class Room {
     this.#callbacks.onEntry(this, entry);
     if (this.log.length > LOG_LENGTH) this.#callbacks.onForgotten(this, this.log.shift());
   }
+}
+
+function byId(users) {
+  return new Map(users.map((user) => [user.id, user]));
 }

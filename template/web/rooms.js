@@ -12,6 +12,8 @@ const KEEPS_TRYING = {
 const INTERNAL = "Something went wrong in the server. Try again in a moment.";
 // How long (milliseconds) to send nothing when the server says that it was too much.
 const PAUSE = 1_500;
+// What the server says when too much history was asked for.
+const TRY_AGAIN = /try again in (\d+) s$/;
 
 export function isRoomName(name) {
   return ROOM_NAME.test(name);
@@ -49,9 +51,9 @@ export class Rooms {
     return this.#rooms.values();
   }
 
-  /** Whether there are own messages that the server has not acknowledged. */
-  get hasPending() {
-    return [...this].some((room) => room.pending.size > 0);
+  /** How many own messages the server has not acknowledged. */
+  get unsent() {
+    return [...this].reduce((sum, room) => sum + room.pending.size, 0);
   }
 
   get(name) {
@@ -161,7 +163,11 @@ export class Rooms {
 
   #error(room, { code, detail, room: name, ref }) {
     const entry = room?.pending.get(ref);
-    if (code === "rate_limited") {
+    const seconds = Number(TRY_AGAIN.exec(detail)?.[1]);
+    if (code === "rate_limited" && seconds && room?.state === "joining" && ref === undefined) {
+      room.postponed(tooMuch(seconds));
+      this.#tryAfter(seconds * 1000, room);
+    } else if (code === "rate_limited") {
       this.#pace.pause(PAUSE);
       if (name === undefined) this.#pong();
       else if (room === undefined) this.#leaving.add(name);
@@ -171,7 +177,7 @@ export class Rooms {
     } else if (room?.state === "joining" && ref === undefined) {
       const isFinal = code === "forbidden" || code === "refused";
       room.refused(KEEPS_TRYING[code] ?? sentence(detail), isFinal);
-      if (code in KEEPS_TRYING) this.#tryLater(room);
+      if (code in KEEPS_TRYING) this.#tryAfter(backoff(room.refusals), room);
     } else if (room !== undefined && ref === undefined) {
       this.#signalRefused(room, code);
     }
@@ -183,13 +189,18 @@ export class Rooms {
     else if (code === "forbidden" || code === "refused") this.#silentRooms.add(room.name);
   }
 
-  #tryLater(room) {
+  #tryAfter(milliseconds, room) {
     const again = () => {
       room.tryAgain();
       this.#pace.wake();
     };
-    setTimeout(again, backoff(room.refusals));
+    setTimeout(again, milliseconds);
   }
+}
+
+function tooMuch(seconds) {
+  const time = seconds === 1 ? "1 second" : `${seconds} seconds`;
+  return `The server does not send so much at once. This page tries again by itself in ${time}.`;
 }
 
 function sentence(detail) {

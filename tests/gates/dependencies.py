@@ -14,6 +14,7 @@ OWN_PACKAGES = {"app", "tests"}
 NEVER_IMPORTED = {
     "aiosqlite": "SQLAlchemy imports it when DATABASE_URL names it",
     "asyncpg": "SQLAlchemy imports it when the tests have a PostgreSQL",
+    "confusable-homoglyphs": "names.py reads its table of characters",
     "fastapi-cli": "it is the command `fastapi`",
     "mypy": "it is a command",
     "pytest-asyncio": "pytest loads it",

@@ -31,6 +31,7 @@ COMMON = {
     "app/realtime/api.py",
     "app/realtime/application.py",
     "app/realtime/authentication.py",
+    "app/realtime/bearer.py",
     "app/realtime/broker/__init__.py",
     "app/realtime/broker/base.py",
     "app/realtime/broker/memory.py",
@@ -67,6 +68,7 @@ COMMON = {
     "app/realtime/server/frames.py",
     "app/realtime/server/hand_over.py",
     "app/realtime/server/handshake.py",
+    "app/realtime/server/head.py",
     "app/realtime/server/headers.py",
     "app/realtime/server/interface.py",
     "app/realtime/server/logs.py",
@@ -92,8 +94,12 @@ ACCOUNTS = {
     "app/auth/accounts/__init__.py",
     "app/auth/accounts/__main__.py",
     "app/auth/accounts/database.py",
+    "app/auth/accounts/errors.py",
     "app/auth/accounts/live.py",
     "app/auth/accounts/logins.py",
+    "app/auth/accounts/names.py",
+    "app/auth/accounts/passwords.py",
+    "app/auth/accounts/registrations.py",
     "app/auth/accounts/routes.py",
     "app/auth/accounts/settings.py",
     "app/auth/accounts/store.py",
@@ -151,7 +157,11 @@ CLIENT = {
     "none": {"app/client/none.py"},
 }
 
-ACCOUNTS_IN_HTML = {"web/auth/accounts/form.js", "web/auth/accounts/http.js"}
+ACCOUNTS_IN_HTML = {
+    "web/auth/accounts/form.js",
+    "web/auth/accounts/http.js",
+    "web/auth/accounts/unsent.js",
+}
 STYLE_IN_HTML = {
     "none": set[str](),
     "cookie": ACCOUNTS_IN_HTML | {"web/auth/sessions.js"},

@@ -34,6 +34,7 @@ KIN = {"cookie": "ticket", "jwt": "first_message"}
 
 PHRASES = {
     "sends the cookies of": "what browsers do, which is why origins are checked",
+    "guest-*": "a name that is reserved where there are accounts",
     "fonts.gstatic.com": "where Swagger UI has its fonts from",
     "lang_altertable.html": "a page of SQLite's documentation",
     "No accounts: every connection is a guest": "what the style of auth is",
@@ -42,9 +43,10 @@ PHRASES = {
 
 FREE_FILES = {
     # The engine serves every style, and says what a login is to a socket.
+    "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},
-    "app/realtime/endpoint.py": {"accounts"},
     "app/realtime/socket.py": {"accounts"},
+    "app/realtime/visit.py": {"accounts"},
     "app/routes/echo.py": {"cookie"},  # shows how an endpoint reads one
     "docs/recipes.md": {"accounts"},  # shows tables in a database
     "tests/engine/client/html/browser.py": {"accounts"},  # fills in a form, if there is one
@@ -52,6 +54,7 @@ FREE_FILES = {
     "tests/engine/test_recipes.py": {"accounts"},
     "tests/engine/test_echo.py": {"cookie"},
     "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be
+    "tests/engine/server/test_head.py": {"html"},  # mounts files
     "tests/engine/server/test_logs.py": {"ticket"},
 }
 """Files that may speak of an option that was not chosen."""

@@ -25,6 +25,7 @@ PROVEN_WITH_COOKIE = [
     "tests/engine/server/test_control_frames.py",
     "tests/engine/server/test_deploy.py",
     "tests/engine/server/test_frames.py",
+    "tests/engine/server/test_head.py",
     "tests/engine/server/test_headers.py",
     "tests/engine/server/test_plain_uvicorn.py",
     "tests/engine/server/test_quick_start.py",

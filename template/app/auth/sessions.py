@@ -20,11 +20,33 @@ from app.auth.accounts.throttle import REFUSALS, LoggedIn
 from app.realtime.identity import Unauthenticated
 
 COOKIE = "session"
+
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""Its name in production. Of that name, browsers take no cookie from another subdomain.
+
+Nor do they take one that was set without TLS (RFC 6265bis, section 4.1.3.2).
+"""
+
 SESSION_SECONDS = 14 * 24 * 3600
 
 router = APIRouter()
 
-SessionCookie = Annotated[str | None, Depends(APIKeyCookie(name=COOKIE, auto_error=False))]
+CookieScheme = Annotated[
+    str | None,
+    Depends(
+        APIKeyCookie(
+            name=COOKIE, description=f"In production, it is {SECURE_COOKIE}.", auto_error=False
+        )
+    ),
+]
+
+
+async def session_cookie(connection: HTTPConnection, _: CookieScheme) -> str | None:
+    """The cookie that came with a request or a handshake."""
+    return connection.cookies.get(cookie_name(connection.app.state.settings))
+
+
+SessionCookie = Annotated[str | None, Depends(session_cookie)]
 
 
 class LoginAnswer(BaseModel):
@@ -58,6 +80,7 @@ async def login(
     *,
     logins: LoginStore,
     live: Live,
+    cookie: SessionCookie,
     account: LoggedIn,
 ) -> LoginAnswer:
     """Start a session of 14 days, and set its cookie.
@@ -68,7 +91,7 @@ async def login(
     settings: AccountSettings = connection.app.state.settings
     token = await logins.start(account, SESSION_SECONDS)
     # After the answer: a page whose socket is closed reconnects with the new cookie.
-    afterwards.add_task(end_session, connection.cookies.get(COOKIE), settings, logins, live)
+    afterwards.add_task(end_session, cookie, settings, logins, live)
     set_cookie(response, settings, make_signer(settings).sign(token).decode(), SESSION_SECONDS)
     return LoginAnswer(id=account.id, username=account.name)
 
@@ -107,14 +130,23 @@ def set_cookie(response: Response, settings: AccountSettings, value: str, max_ag
     """
     response.headers["Cache-Control"] = "no-store"
     response.set_cookie(
-        COOKIE,
+        cookie_name(settings),
         value,
         max_age=max_age,
         path="/",
         httponly=True,
         samesite="lax",
-        secure=settings.environment == "production",
+        secure=is_secure(settings),
     )
+
+
+def cookie_name(settings: AccountSettings) -> str:
+    return SECURE_COOKIE if is_secure(settings) else COOKIE
+
+
+def is_secure(settings: AccountSettings) -> bool:
+    """Whether browsers send the cookie over TLS only, as production is served."""
+    return settings.environment == "production"
 
 
 def token_in(cookie: str, settings: AccountSettings) -> str | None:

@@ -50,7 +50,7 @@ files = WebFiles(directory=Path(__file__).parents[2] / "web")
 
 def include_client(app: FastAPI) -> None:
     """Serve the page at `/`, and its files under `/static`."""
-    app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/", page, include_in_schema=False)
     app.mount("/static", files)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, status
 from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from app.realtime import api, operations
@@ -21,6 +22,7 @@ from app.realtime.limits import ConnectionLimits
 from app.realtime.manager import ConnectionManager
 from app.realtime.parser import ClientMessages
 from app.realtime.server.hand_over import HandOver
+from app.realtime.server.head import HeadRequests
 from app.realtime.server.headers import SecurityHeaders
 from app.realtime.server.start import StartFailures
 from app.realtime.settings import RealtimeSettings
@@ -63,8 +65,11 @@ class Application(FastAPI):
 
         `events` and `handlers` are modules: every event and every handler in them counts.
         `lifespan` and the other options are those of FastAPI. Raises TypeError for events
-        and handlers that contradict each other.
+        and handlers that contradict each other. With DOCS_OPEN false there is neither the
+        OpenAPI document nor a page that shows it, whatever the options say.
         """
+        if not settings.docs_open:
+            options["openapi_url"] = None
         super().__init__(
             lifespan=self._lifespan,
             debug=settings.debug,
@@ -113,10 +118,16 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         settings: RealtimeSettings = self.state.settings
+        # The innermost, so that the application's own middleware sees each request once.
+        self.user_middleware.append(Middleware(HeadRequests))
         # Middleware inside of HandOver is gone once a socket is handed over.
         app = StartFailures(super().build_middleware_stack())
         served = HandOver(app, settings.ping_timeout or None)
-        return SecurityHeaders(served, is_production=settings.environment == "production")
+        return SecurityHeaders(
+            served,
+            is_production=settings.environment == "production",
+            has_docs=self.openapi_url is not None,
+        )
 
 
 async def answer_unavailable(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001

@@ -59,7 +59,7 @@ class RateLimit:
 
 
 class Budget:
-    """A token bucket for costs that are known afterwards: it may be overdrawn.
+    """A token bucket for costs, also for those known afterwards: it may be overdrawn.
 
     It gains `per_second` and holds at most `burst`. 0 a second means no limit.
     """
@@ -76,10 +76,10 @@ class Budget:
     def is_full(self) -> bool:
         return self._gain() >= self._burst
 
-    def wait(self) -> float:
-        """Seconds until something is left again. 0 if there is something now."""
-        left = self._gain()
-        return max(0.0, -left / self._per_second) if self._per_second and left <= 0 else 0.0
+    def wait(self, cost: float = 0) -> float:
+        """Seconds until the cost can be spent without overdrawing. 0 if it can be now."""
+        missing = cost - self._gain()
+        return missing / self._per_second if self._per_second and missing > 0 else 0.0
 
     def spend(self, cost: float) -> None:
         """Take what something cost."""

@@ -1,7 +1,7 @@
 """What clients ask of this worker, and what the application commands it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Literal, Protocol
@@ -11,7 +11,7 @@ from broadcaster import Broadcast
 from app.realtime.broker import Backend, BrokerUnavailable, IdTaken
 from app.realtime.commands import Command, Commands
 from app.realtime.connection import Connection
-from app.realtime.history import page_frame
+from app.realtime.history import deliveries_of, page_frame
 from app.realtime.identity import User
 from app.realtime.limits import Budget
 from app.realtime.metrics import PUBLICATIONS, PUBLICATIONS_REFUSED, RATE_LIMITED, SIGNALS_LOST
@@ -77,7 +77,7 @@ class ConnectionManager:
         self._rooms = Rooms(backend, self.presence, self._replays)
         self.publisher = Publisher(backend, self._rooms.position)
         self._commands = Commands(backend, self.broadcast, self._carry_out)
-        self._evictions: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def broker_is_alive(self) -> bool:
@@ -90,7 +90,7 @@ class ConnectionManager:
             try:
                 yield
             finally:
-                await asyncio.gather(*self._evictions, return_exceptions=True)
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def join(self, connection: Connection, request: Join) -> None:
         """Enter a room. A member receives history again."""
@@ -150,21 +150,22 @@ class ConnectionManager:
         The client receives its own message, or an error, when the broker has answered.
         This method waits for the broker only if many answers are missing already.
         """
-        if request.room not in connection.rooms:
+        here = self._rooms.position(request.room)
+        if here is None or request.room not in connection.rooms:
             connection.send(not_joined(request.room, request.id))
             return
         try:
             taken = self.publisher.submit(request.room, request.data, request.id, connection.user)
         except (BrokerUnavailable, IdTaken) as error:
-            self._published(connection, request, error)
+            self._refused(connection, request, error)
         else:
             if isinstance(taken, asyncio.Future):
                 connection.unanswered += 1
-                taken.add_done_callback(partial(self._answered, connection, request))
+                taken.add_done_callback(partial(self._answered, connection, request, here))
                 if connection.unanswered > MAX_UNANSWERED:
                     await asyncio.wait([taken])
             else:
-                self._published(connection, request, None)
+                self._taken(connection, request, here, taken)
 
     def signal(self, connection: Connection, request: SendSignal) -> None:
         """Send a signal to the others in a room. It is lost while the broker is away."""
@@ -205,20 +206,44 @@ class ConnectionManager:
         self,
         connection: Connection,
         request: Publish,
-        taken: "asyncio.Future[Position | None]",
+        here: Position,
+        answer: "asyncio.Future[Position | None]",
     ) -> None:
         connection.unanswered -= 1
-        self._published(connection, request, taken.exception())
+        error = answer.exception()
+        if error is None:
+            self._taken(connection, request, here, answer.result())
+        else:
+            self._refused(connection, request, error)
 
-    def _published(
-        self, connection: Connection, request: Publish, error: BaseException | None
+    def _taken(
+        self, connection: Connection, request: Publish, here: Position, taken: Position | None
     ) -> None:
-        """Count what was taken, and tell the sender what was not."""
+        """The broker has a message, for a room that was `here` when it was published."""
+        PUBLICATIONS.inc()
+        if taken is not None and taken.epoch == here.epoch and taken.offset <= here.offset:
+            # It was published before, so it is not delivered again.
+            self._start(self._acknowledge(connection, request, taken.offset))
+
+    async def _acknowledge(self, connection: Connection, request: Publish, offset: int) -> None:
+        """Send the message at this offset to its sender alone."""
+        channel = channel_of(request.room)
+        try:
+            page = await self._backend.page(channel, before=offset + 1, limit=1)
+        except BrokerUnavailable as error:
+            self._refused(connection, request, error)
+            return
+        for delivery in deliveries_of(request.room, page.publications):
+            if delivery.offset == offset:
+                connection.send_frames(delivery.frames)
+                return
+        # It was forgotten a moment ago, so it may be published again.
+        self._refused(connection, request, BrokerUnavailable("the message was forgotten"))
+
+    def _refused(self, connection: Connection, request: Publish, error: BaseException) -> None:
+        """Tell the sender that a message was not taken."""
         code: Literal["unavailable", "invalid"]
         match error:
-            case None:
-                PUBLICATIONS.inc()
-                return
             case IdTaken():
                 code = "invalid"
                 detail = "id: another message in this room has it: choose a new one"
@@ -229,6 +254,12 @@ class ConnectionManager:
                 raise error
         PUBLICATIONS_REFUSED.labels(code).inc()
         connection.send(Error(code=code, detail=detail, room=request.room, ref=request.id))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        """Carry out something beside what arrives."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _tell(self, presence: Presence) -> None:
         room = self._rooms.get(presence.room)
@@ -243,9 +274,7 @@ class ConnectionManager:
             if command.room is None:
                 socket.close(CloseCode.FORBIDDEN, "disconnected by the application")
             elif isinstance(socket, Connection) and command.room in socket.rooms:
-                eviction = asyncio.create_task(self._evict(socket, command.room))
-                self._evictions.add(eviction)
-                eviction.add_done_callback(self._evictions.discard)
+                self._start(self._evict(socket, command.room))
 
     async def _evict(self, connection: Connection, name: str) -> None:
         room = self._rooms.get(name)

@@ -10,7 +10,7 @@ from app.realtime.protocol import CloseCode, Error
 BURST = 8 * 1024 * 1024
 """Bytes that a user may have replayed at once."""
 
-RESERVED = 256 * 1024
+RESERVED = 64 * 1024
 """Bytes that a request costs until its size is known.
 
 Otherwise one user could ask on many connections at the same time.

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import ip_network
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,6 +12,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -45,12 +46,14 @@ class RealtimeSettings(BaseSettings):
 
     environment: Literal["development", "production"] = "development"
     debug: bool = False
+    docs_open: bool | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1)
 
     broker_url: str = "memory://"
     api_keys: Keys = ()
+    metrics_token: SecretStr | None = None
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     forwarded_allow_ips: str = "127.0.0.1,::1"
 
@@ -78,6 +81,12 @@ class RealtimeSettings(BaseSettings):
         if debug and is_production(info):
             raise ValueError("must be false in production: it shows clients how the code failed")
         return debug
+
+    @model_validator(mode="after")
+    def _open_docs_in_development(self) -> Self:
+        if self.docs_open is None:
+            self.docs_open = self.environment == "development"
+        return self
 
     @field_validator("broker_url")
     @classmethod
@@ -110,11 +119,19 @@ class RealtimeSettings(BaseSettings):
         cls, keys: tuple[SecretStr, ...], info: ValidationInfo
     ) -> tuple[SecretStr, ...]:
         for key in keys:
-            if not key.get_secret_value().isascii():
-                raise ValueError("must hold ASCII keys: others can't be sent in a header")
-            if is_production(info):
-                check_key(key)
+            check_header_key(key, info)
         return keys
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _strong_metrics_token(
+        cls, token: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        text = token.get_secret_value().strip() if token is not None else ""
+        if not text:
+            return None
+        check_header_key(SecretStr(text), info)
+        return SecretStr(text)
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
@@ -158,6 +175,14 @@ class RealtimeSettings(BaseSettings):
 
 def is_production(info: ValidationInfo) -> bool:
     return info.data.get("environment") == "production"
+
+
+def check_header_key(key: SecretStr, info: ValidationInfo) -> None:
+    """Raises ValueError for a key that no header can carry, or that production refuses."""
+    if not key.get_secret_value().isascii():
+        raise ValueError("must hold ASCII keys: others can't be sent in a header")
+    if is_production(info):
+        check_key(key)
 
 
 def check_key(key: SecretStr) -> None:

@@ -1,4 +1,4 @@
-"""Accounts, logins, and wrong passwords."""
+"""Accounts and what their names look like, logins, and wrong passwords."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,6 +17,17 @@ def upgrade() -> None:
         sa.Column("key", sa.String(255), nullable=False, unique=True),
         sa.Column("password_hash", sa.String(255), nullable=False),
     )
+    op.create_table(
+        "name_skeletons",
+        sa.Column("skeleton", sa.String(255), primary_key=True),
+        sa.Column(
+            "account_id",
+            sa.String(64),
+            sa.ForeignKey("accounts.id", ondelete="CASCADE"),
+            nullable=False,
+        ),
+    )
+    op.create_index("ix_name_skeletons_account_id", "name_skeletons", ["account_id"])
     op.create_table(
         "logins",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -43,4 +54,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("failed_logins")
     op.drop_table("logins")
+    op.drop_table("name_skeletons")
     op.drop_table("accounts")

@@ -54,7 +54,7 @@ async def allow(
 
 
 def visits_of(manager: ConnectionManager, settings: Settings, may: May = allow) -> Visits:
-    """What opens sockets of a manager, without accounts."""
+    """What opens sockets of a manager, without logins."""
     app = FastAPI()
     app.state.settings = settings
     app.state.authentication = Authentication(allow)

@@ -1,18 +1,31 @@
 """The metrics that Prometheus reads from `/metrics`."""
 
 import asyncio
+import secrets
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.realtime import metrics
+from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.client import PATIENCE, open_client, refused_with
 from tests.support.server import AppServer, StartServer
+
+TOKEN = secrets.token_urlsafe(32)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def guarded(folder: Path) -> AsyncIterator[AppServer]:
+    """A server with a token. The spaces around it are none of its own."""
+    async with ExampleServer(folder, {"METRICS_TOKEN": f" {TOKEN} "}).running() as server:
+        yield server
 
 
 async def scrape(server: AppServer) -> dict[str, float]:
@@ -71,6 +84,33 @@ async def test_one_scrape_covers_every_worker(
 
 def is_empty(folder: Path) -> bool:
     return not any(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer"}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": f"Bearer {TOKEN[:-1]}"}, 401),
+        ({"Authorization": f"Bearer {TOKEN}x"}, 401),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
+        ({"Authorization": f"Bearer {TOKEN}"}, 200),
+        ({"Authorization": f"bearer {TOKEN}"}, 200),
+    ],
+    ids=["none", "empty", "wrong", "shorter", "longer", "basic", "right", "lower case"],
+)
+async def test_with_a_token_only_who_knows_it_is_answered(
+    guarded: AppServer, headers: dict[str, str], status: int
+) -> None:
+    async with httpx.AsyncClient(base_url=guarded.url, headers=headers) as http:
+        answers = [await http.get("/metrics"), await http.head("/metrics")]
+        assert (await http.get("/healthz")).status_code == 200
+    for answer in answers:
+        assert answer.status_code == status
+        assert answer.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
+    assert ("websocket_connections" in answers[0].text) == (status == 200)
+    assert TOKEN not in guarded.read_log()
 
 
 async def test_a_broker_that_answers_is_reported_as_up(server: AppServer) -> None:

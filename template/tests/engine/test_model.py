@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from struct import unpack_from
@@ -199,6 +199,7 @@ class Client:
         self._model = model
         self._user = User(id=name, name=name)
         self._since: deque[JSON | None] = deque()
+        self._again: Counter[tuple[str, str]] = Counter()
         self.places: dict[str, Place] = {}
         self.was_in: dict[str, Place] = {}
 
@@ -220,6 +221,11 @@ class Client:
         since = place.since if recover and place is not None else None
         self._since.append(since)
         self.send(type="join", room=room, **({"since": since} if since else {}))
+
+    def publish(self, room: str, name: str, *, again: bool) -> None:
+        """Publish. `again` says that the room may have it already."""
+        self._again[room, name] += again
+        self.send(type="publish", room=room, id=name, **HELLO)
 
     @property
     def is_idle(self) -> bool:
@@ -278,6 +284,8 @@ class Client:
         self.places[room] = Place(epoch, index, offset)
 
     def _message(self, frame: JSON) -> None:
+        if self._is_acknowledgement(frame):
+            return
         place = self.places[frame["room"]]
         log = self._model.log(frame["room"], place.epoch)
         assert place.index < len(log.ids), "nobody published this"
@@ -285,6 +293,20 @@ class Client:
         assert (frame["id"], frame["offset"]) == expected, "lost, duplicated or out of order"
         place.index += 1
         place.offset = frame["offset"]
+
+    def _is_acknowledgement(self, frame: JSON) -> bool:
+        """Whether it is the answer to a message that the room had already, and was read."""
+        room, name = frame["room"], frame["id"]
+        place = self.places.get(room)
+        for log in self._model.logs(room):
+            if frame["offset"] not in log.offsets or not self._again[room, name]:
+                continue
+            index = log.index(frame["offset"])
+            was_read = place is None or place.epoch != log.epoch or index <= place.index
+            if was_read and log.ids[index - 1] == name:
+                self._again[room, name] -= 1
+                return True
+        return False
 
     def _resync(self, frame: JSON) -> None:
         room, epoch, offset = frame["room"], frame["epoch"], frame["offset"]
@@ -463,7 +485,7 @@ class MemoryMachine(RuleBasedStateMachine):
             names = [f"{self.published + number}" for number in range(count)]
             self.published += count
         for name in names:
-            client.send(type="publish", room=room, id=name, **HELLO)
+            client.publish(room, name, again=again)
         client.send(type="ping")
         await until(lambda: client.is_idle or client.is_gone)
         answered = [f for f in client.peer.unread if f["type"] == "error" and "ref" in f]

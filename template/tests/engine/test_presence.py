@@ -227,7 +227,7 @@ async def test_a_changed_name_is_told_and_the_user_is_the_same(workers: Workers)
 
 
 def crowd(count: int) -> list[User]:
-    return [User(id=f"{number:05}", name=f"guest {number:05}") for number in range(count)]
+    return [User(id=f"{number:05}", name=f"person {number:05}") for number in range(count)]
 
 
 async def test_who_enters_in_the_same_moment_is_told_in_one_message(workers: Workers) -> None:
@@ -264,11 +264,11 @@ async def test_who_comes_and_goes_is_told_at_most_once_a_second(
 
 async def test_a_large_room_is_told_counts_until_it_is_small_again(workers: Workers) -> None:
     one, heard = await workers.start(most=8)
-    guests = crowd(10)
-    one.join("room", guests[:8])
-    assert one.shown("room") == [Member.of(user) for user in guests[:8]]
-    one.join("room", guests[8:9])
-    one.join("room", guests[9:])
+    people = crowd(10)
+    one.join("room", people[:8])
+    assert one.shown("room") == [Member.of(user) for user in people[:8]]
+    one.join("room", people[8:9])
+    one.join("room", people[9:])
     assert [(told.count, told.user, told.members) for told in heard] == [
         (9, None, None),
         (10, None, None),
@@ -276,15 +276,15 @@ async def test_a_large_room_is_told_counts_until_it_is_small_again(workers: Work
     assert one.shown("room") is None
     assert one.count("room") == len(one.members("room")) == 10
     heard.clear()
-    for guest in guests[:3]:
-        one.leave("room", guest)
+    for person in people[:3]:
+        one.leave("room", person)
     assert [told.count for told in heard] == [9, 8, 7]  # who knows no names needs a margin
     assert one.shown("room") is None
-    one.leave("room", guests[3])
+    one.leave("room", people[3])
     assert heard[-1].count == 6
-    assert heard[-1].members == one.shown("room") == [Member.of(user) for user in guests[4:]]
-    one.join("room", guests[:1])
-    assert heard[-1] == event(guests[0], "join")
+    assert heard[-1].members == one.shown("room") == [Member.of(user) for user in people[4:]]
+    one.join("room", people[:1])
+    assert heard[-1] == event(people[0], "join")
 
 
 async def test_what_a_worker_announces_is_bounded_and_arrives_completely(

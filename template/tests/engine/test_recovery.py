@@ -286,14 +286,32 @@ async def test_without_history_only_a_client_that_missed_nothing_is_recovered(
 # --- The same message again -----------------------------------------------------
 
 
-async def test_a_message_that_is_sent_again_is_delivered_once(server: AppServer, room: str) -> None:
-    async with member(server, room) as alice:
-        for _ in range(3):
+async def test_a_message_that_is_sent_again_is_delivered_once_and_acknowledged_again(
+    server: AppServer, room: str
+) -> None:
+    async with member(server, room) as alice, member(server, room) as bob:
+        await alice.publish(room, "once", id="first")
+        await alice.publish(room, "last", id="last")
+        first, last = await alice.messages(2)
+        for _ in range(2):
+            await alice.publish(room, "once", id="first")
+            assert await alice.expect("message") == first
+        await alice.publish(room, "after", id="after")
+        after = await alice.expect("message")
+        assert await bob.messages(3) == [first, last, after]
+        await alice.join(room)
+        assert messages_in(await alice.on_the_way()) == [first, last, after]
+
+
+async def test_a_message_that_is_sent_again_at_once_is_delivered_once(
+    server: AppServer, room: str
+) -> None:
+    async with member(server, room) as alice, member(server, room) as bob:
+        for _ in range(10):
             await alice.publish(room, "once", id="first")
         await alice.publish(room, "last", id="last")
-        assert [frame["id"] for frame in await alice.messages(2)] == ["first", "last"]
-        await alice.join(room)
-        assert [frame["id"] for frame in await alice.on_the_way()] == ["first", "last"]
+        assert [frame["id"] for frame in await bob.messages(2)] == ["first", "last"]
+        await alice.expect("message", id="last")
 
 
 async def test_an_id_cannot_be_used_for_two_messages(server: AppServer, room: str) -> None:

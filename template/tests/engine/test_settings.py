@@ -55,6 +55,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
         ("FORWARDED_ALLOW_IPS", "proxy.example.com"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
         ("DEBUG", "perhaps"),
+        ("DOCS_OPEN", "sometimes"),
         ("OUTBOX_BYTES", "-1"),
         ("HISTORY_SIZE", "-1"),
         ("HISTORY_SECONDS", "an hour"),
@@ -69,6 +70,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusal:
         ("PING_INTERVAL", "nan"),
         ("PING_INTERVAL", "inf"),
         ("API_KEYS", "a key that is not ascii: é"),
+        ("METRICS_TOKEN", "a token that is not ascii: é"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(refusal: Refusal, setting: str, value: str) -> None:
@@ -96,6 +98,8 @@ UNSAFE = [
     ("API_KEYS", f"{KEY},short", "must hold keys of at least 32 characters in production"),
     ("API_KEYS", "change-me-change-me-change-me-change-me", "must not hold a sample"),
     ("API_KEYS", "abcdefgh" * 5, "must hold keys that do not repeat themselves"),
+    ("METRICS_TOKEN", "short", "must hold keys of at least 32 characters in production"),
+    ("METRICS_TOKEN", f"  short{' ' * 40}", "must hold keys of at least 32 characters"),
 ]
 """What production refuses to start with, and what it says."""
 
@@ -116,9 +120,11 @@ def test_all_problems_are_named_at_once(refusal: Refusal) -> None:
 
 
 def test_a_refusal_does_not_show_keys(refusal: Refusal) -> None:
-    sentence = refusal(ENVIRONMENT="production", **SETTINGS, API_KEYS="not-to-be-shown", PORT="x")
-    assert "API_KEYS" in sentence
-    assert "not-to-be-shown" not in sentence
+    for name in ("API_KEYS", "METRICS_TOKEN"):
+        values = {**SETTINGS, name: "not-to-be-shown", "PORT": "x"}
+        sentence = refusal(ENVIRONMENT="production", **values)
+        assert name in sentence
+        assert "not-to-be-shown" not in sentence
 
 
 def test_development_may_trust_every_proxy_show_tracebacks_and_use_short_keys() -> None:

@@ -62,6 +62,7 @@ async def publish_until_gone(sender: Client, fast: Client, user: JSON) -> None:
             gone = await next_message(sender, number, user) or gone
             gone = await next_message(fast, number, user) or gone
         sent += 50
+        await asyncio.sleep(0.01)  # a room is told of who left once a second
 
 
 async def next_message(client: Client, number: int, user: JSON) -> bool:

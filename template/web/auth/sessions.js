@@ -5,9 +5,9 @@ import { get, post, tryOrigin } from "./accounts/http.js";
 
 export { goOnAs } from "./accounts/form.js";
 
-/** Resolves when somebody is logged in. After a session: with the reason why it ended. */
-export async function enter(ended) {
-  await enterAs({ whoAmI, login, register, logout }, ended);
+/** Resolves when somebody is logged in. The parameters are those of `enterAs`. */
+export async function enter(ended, countUnsent) {
+  await enterAs({ whoAmI, login, register, logout }, ended, countUnsent);
 }
 
 /** Whether the session is valid. Rejects when the server can't be reached, or refuses. */

@@ -13,9 +13,9 @@ const FRESH = 0.8;
 // Milliseconds until the next attempt, after the server could not be asked for new tokens.
 const RETRY = 10_000;
 
-/** Resolves when somebody is logged in. After a session: with the reason why it ended. */
-export async function enter(ended) {
-  await enterAs({ whoAmI, login, register, logout }, ended);
+/** Resolves when somebody is logged in. The parameters are those of `enterAs`. */
+export async function enter(ended, countUnsent) {
+  await enterAs({ whoAmI, login, register, logout }, ended, countUnsent);
 }
 
 /** Whether the session is valid. Rejects when the server can't be reached, or refuses. */

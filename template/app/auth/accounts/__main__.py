@@ -8,13 +8,9 @@ import sys
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.accounts.database import DatabaseUnavailable, SchemaMismatch, open_database
-from app.auth.accounts.store import (
-    Accounts,
-    InvalidAccount,
-    NameTaken,
-    check_new_password,
-    clean_name,
-)
+from app.auth.accounts.errors import InvalidAccount, NameTaken
+from app.auth.accounts.names import clean_name
+from app.auth.accounts.store import Accounts, check_new_password
 from app.settings import load_settings
 
 
@@ -27,8 +23,9 @@ def main() -> None:
     add_user = commands.add_parser(
         "add-user",
         help="add an account",
-        description="Add an account to the database in DATABASE_URL. The command asks for the "
-        "password, or reads it from the first line of standard input.",
+        description="Add an account to the database in DATABASE_URL, also one with a name of "
+        "RESERVED_NAMES. The command asks for the password, or reads it from the first line of "
+        "standard input.",
     )
     add_user.add_argument("name", metavar="NAME", help="the user name")
     name = parser.parse_args().name

@@ -5,6 +5,7 @@ schema to the next, and opening a database runs them.
 """
 
 import ast
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,12 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
+
+PATIENCE = 10.0
+"""Seconds that a transaction may take, unless its caller says otherwise.
+
+A database that hangs would keep clients waiting for hours, until TCP gives up.
+"""
 
 RETRY_AFTER = 5
 """Seconds that a client is asked to wait when the database can't be used."""
@@ -74,19 +81,20 @@ class Database:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, seconds: float = PATIENCE) -> AsyncIterator[AsyncSession]:
         """A transaction: committed at its end, rolled back by an exception.
 
         It holds one of the pool's connections. So keep it short, and never wait for a
-        client in it. Raises DatabaseUnavailable.
+        client in it. Raises DatabaseUnavailable, also if it takes longer than `seconds`.
         """
         try:
-            async with self._sessions.begin() as session:
+            async with asyncio.timeout(seconds), self._sessions.begin() as session:
                 yield session
         except AT_FAULT:
             raise
         except (OSError, exc.DBAPIError, exc.TimeoutError) as error:
-            logger.warning("the database can't be used: %s", getattr(error, "orig", error))
+            reason = getattr(error, "orig", error)
+            logger.warning("the database can't be used: %s", str(reason) or "it does not answer")
             raise DatabaseUnavailable from error
 
     @asynccontextmanager

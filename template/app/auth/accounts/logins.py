@@ -1,8 +1,9 @@
 """Logins: one for each browser or device in which somebody logged in.
 
-The token of a login is "id.secret", both random. Only a hash of the secret is stored, and
-the id alone is no credential. So nobody can log in with what is in the database, in a
-message between workers or in a log.
+The token of a login is "series.secret", both random. The series stays when the secret is
+exchanged for a new one. The id of the login is a hash of the series, and of the secret, too,
+only a hash is stored. So with what is in the database, in a message between workers, in an
+access token or in a log, nobody can log in, and nobody can end a login.
 """
 
 import hashlib
@@ -56,13 +57,12 @@ class Logins:
     async def start(self, account: Account, seconds: int) -> str:
         """Start a login that lasts for some seconds. Returns its token."""
         now = int(time.time())
-        login = secrets.token_urlsafe(16)
-        token = next_token(login)
+        token = next_token(secrets.token_urlsafe(16))
         async with self._database.transaction() as session:
             await session.execute(delete(Login).where(Login.expires_at <= now))
             session.add(
                 Login(
-                    id=login,
+                    id=id_of(token),
                     secret_hash=digest(token),
                     account_id=account.id,
                     expires_at=now + seconds,
@@ -90,7 +90,7 @@ class Logins:
 
         None for an invalid token. Of two clients with the same token, only one succeeds.
         """
-        new_token = next_token(id_of(token))
+        new_token = next_token(series_of(token))
         spend = (
             update(Login)
             .where(
@@ -137,17 +137,17 @@ def has_not_ended() -> ColumnElement[bool]:
     return Login.expires_at > int(time.time())
 
 
-def next_token(login: str) -> str:
-    return f"{login}.{secrets.token_urlsafe(32)}"
+def next_token(series: str) -> str:
+    return f"{series}.{secrets.token_urlsafe(32)}"
+
+
+def series_of(token: str) -> str:
+    return token.partition(".")[0]
 
 
 def id_of(token: str) -> str:
-    """The id of the login that a token claims to belong to.
-
-    Empty if it can't be an id: PostgreSQL refuses some characters with an error.
-    """
-    login = token.partition(".")[0]
-    return login if login.isascii() and login.isprintable() else ""
+    """The id of the login that a token claims to belong to. The id does not give it away."""
+    return digest(series_of(token))
 
 
 def digest(token: str) -> str:

@@ -10,15 +10,17 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.accounts.database import open_database
+from app.auth.accounts.errors import InvalidAccount, NameTaken
 from app.auth.accounts.live import LiveLogins
 from app.auth.accounts.logins import Logins
+from app.auth.accounts.names import clean_name, find_reserved
+from app.auth.accounts.registrations import RegistrationLimits, Registrations
 from app.auth.accounts.settings import AccountSettings
 from app.auth.accounts.store import (
     Accounts,
     AccountsStore,
     CredentialsForm,
-    InvalidAccount,
-    NameTaken,
+    check_new_password,
 )
 from app.realtime.identity import User
 from app.realtime.manager import ConnectionManager
@@ -40,6 +42,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             raise SystemExit(f"The database in DATABASE_URL can't be used: {reason}") from None
         app.state.database = database
         app.state.accounts = Accounts(database)
+        app.state.registrations = Registrations(
+            settings.registrations_per_minute, settings.registrations_per_minute_per_address
+        )
         app.state.logins = Logins(database)
         app.state.live_logins = LiveLogins(app.state.logins, manager.broadcast)
         async with app.state.live_logins.running():
@@ -71,7 +76,7 @@ def make_router(authenticate: Callable[..., Any], login_router: APIRouter) -> AP
         register,
         methods=["POST"],
         status_code=status.HTTP_201_CREATED,
-        responses={code: {"model": Problem} for code in (403, 409, 422)},
+        responses={code: {"model": Problem} for code in (403, 409, 422, 429, 503)},
     )
 
     @router.get("/me", responses={401: {"model": Problem}})
@@ -84,14 +89,22 @@ def make_router(authenticate: Callable[..., Any], login_router: APIRouter) -> AP
 
 
 async def register(
-    connection: HTTPConnection, accounts: AccountsStore, form: CredentialsForm
+    connection: HTTPConnection,
+    accounts: AccountsStore,
+    registrations: RegistrationLimits,
+    form: CredentialsForm,
 ) -> UserAnswer:
     """Create an account, if REGISTRATION_OPEN allows it."""
     settings: AccountSettings = connection.app.state.settings
     if not settings.registration_open:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Registration is closed.")
     try:
-        account = await accounts.add(form.username, form.password)
+        name = clean_name(form.username)
+        check_new_password(form.password)
+        if find_reserved(name, settings.reserved_names) is not None:
+            raise InvalidAccount("This user name is reserved: choose another one.")
+        registrations.count(connection.client and connection.client.host)
+        account = await accounts.add(name, form.password)
     except NameTaken as error:
         raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
     except InvalidAccount as error:

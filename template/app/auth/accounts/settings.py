@@ -1,12 +1,15 @@
 """The settings of accounts, beside the engine's."""
 
 import secrets
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import NoDecode
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.auth.accounts.errors import InvalidAccount
+from app.auth.accounts.names import clean_name
 from app.realtime.settings import (
     MAKE_A_KEY,
     Keys,
@@ -16,13 +19,21 @@ from app.realtime.settings import (
     split,
 )
 
+RESERVED_NAMES = (
+    *("admin", "administrator", "root", "system", "support", "moderator"),
+    "guest-*",
+)
+
 
 class AccountSettings(RealtimeSettings):
-    """The engine's settings, and where accounts are kept."""
+    """The engine's settings, and those of accounts. For every limit, 0 means none."""
 
     database_url: str = "sqlite+aiosqlite:///app.db"
     secret_keys: Keys = ()
     registration_open: bool | None = None
+    reserved_names: Annotated[tuple[str, ...], NoDecode] = RESERVED_NAMES
+    registrations_per_minute: int = Field(default=60, ge=0, le=1_000_000)
+    registrations_per_minute_per_address: int = Field(default=5, ge=0, le=1_000_000)
 
     @field_validator("secret_keys", mode="before")
     @classmethod
@@ -42,6 +53,23 @@ class AccountSettings(RealtimeSettings):
             for key in keys:
                 check_key(key)
         return keys
+
+    @field_validator("reserved_names", mode="before")
+    @classmethod
+    def _split_reserved_names(cls, value: object) -> object:
+        return split(value) if isinstance(value, str) else value
+
+    @field_validator("reserved_names")
+    @classmethod
+    def _possible_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                part = clean_name(name.removesuffix("*"))
+            except InvalidAccount as error:
+                raise ValueError(f"holds what can't be a user name: {error}") from None
+            if "*" in part:
+                raise ValueError("may have a * at the end of a name only, as in guest-*")
+        return names
 
     @field_validator("database_url")
     @classmethod

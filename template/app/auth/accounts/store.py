@@ -1,41 +1,30 @@
 """Accounts: who can log in.
 
-Passwords are stored as argon2 hashes. Computing one takes about 50 ms and 64 MiB, on
-purpose, so it is done in threads and a few at a time.
+Passwords are stored as argon2 hashes: see `passwords.py`.
 """
 
-import asyncio
-import re
 import secrets
 import unicodedata
 from typing import Annotated
 
 from fastapi import Depends, Form, HTTPException, Request, status
 from fastapi.requests import HTTPConnection
-from pwdlib import PasswordHash
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import String, select, update
+from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.auth.accounts.database import Base, Database
+from app.auth.accounts.errors import InvalidAccount, NameTaken
+from app.auth.accounts.names import KEYBOARDS, MAX_NAME_LENGTH, clean_name, name_key, skeletons
+from app.auth.accounts.passwords import PasswordHasher
 
-MAX_NAME_LENGTH = 64
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 1024
-HASHES_AT_ONCE = 4
 ID_BYTES = 8
 
-KEYBOARDS = 4
-"""How many times longer a text may be when a keyboard sends it in combining parts.
-
-Longer texts are not normalized at all, because that takes quadratic time.
-"""
-
-# They count as printable but are invisible, so two names could look the same.
-INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
-)
+TAKEN = "This user name is taken."
+LOOKS_TAKEN = "A user name that looks like this one is taken."
 
 
 class Account(Base):
@@ -47,16 +36,17 @@ class Account(Base):
     """Random, so that it is never given twice. It stays when the name changes."""
     name: Mapped[str] = mapped_column(String(MAX_NAME_LENGTH))
     key: Mapped[str] = mapped_column(String(255), unique=True)
-    """Equal for two names that people can't tell apart: see `name_key`."""
+    """Equal for two names that differ only in upper and lower case: see `name_key`."""
     password_hash: Mapped[str] = mapped_column(String(255))
 
 
-class InvalidAccount(ValueError):
-    """A user name or a password is not allowed; the message says why."""
+class NameSkeleton(Base):
+    """What the name of an account looks like. No other account may look like that."""
 
+    __tablename__ = "name_skeletons"
 
-class NameTaken(ValueError):
-    """Another account has this user name."""
+    skeleton: Mapped[str] = mapped_column(String(255), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
 
 
 class Accounts:
@@ -64,20 +54,15 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._passwords = PasswordHash.recommended()
-        self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
-        # Of a password that nobody knows. Checking it takes as long as checking a real one.
-        self._nobodys_hash = self._passwords.hash(secrets.token_bytes())
+        self._hasher = PasswordHasher()
 
     async def add(self, name: str, password: str) -> Account:
-        """Create an account. Raises InvalidAccount or NameTaken."""
+        """Create an account. Raises InvalidAccount, NameTaken or TooManyHashes."""
         name = clean_name(name)
         check_new_password(password)
-        taken = NameTaken("This user name is taken.")
-        if await self._find(name):
-            raise taken
-        async with self._hashing:
-            password_hash = await asyncio.to_thread(self._passwords.hash, to_bytes(password))
+        looks = skeletons(name)
+        await self._check_free(name, looks)
+        password_hash = await self._hasher.hash(to_bytes(password))
         account = Account(
             id=secrets.token_hex(ID_BYTES),
             name=name,
@@ -87,24 +72,26 @@ class Accounts:
         try:
             async with self._database.transaction() as session:
                 session.add(account)
+                await session.flush()
+                session.add_all(
+                    NameSkeleton(skeleton=look, account_id=account.id) for look in looks
+                )
         except IntegrityError:  # somebody was faster
-            raise taken from None
+            raise NameTaken(TAKEN) from None
         return account
 
     async def verify(self, name: str, password: str) -> Account | None:
         """The account with this name and this password.
 
         An unknown name takes as long as a wrong password. A hash made with outdated
-        parameters is replaced.
+        parameters is replaced. Raises TooManyHashes.
         """
         account = await self._find(name)
-        password_hash = account.password_hash if account else self._nobodys_hash
         if len(password) > KEYBOARDS * MAX_PASSWORD_LENGTH:
             password = ""  # which nobody has
-        async with self._hashing:
-            is_right, new_hash = await asyncio.to_thread(
-                self._passwords.verify_and_update, to_bytes(password), password_hash
-            )
+        is_right, new_hash = await self._hasher.verify(
+            to_bytes(password), account.password_hash if account else None
+        )
         if account is None or not is_right:
             return None
         if new_hash is not None:
@@ -114,6 +101,15 @@ class Accounts:
                 )
         return account
 
+    async def _check_free(self, name: str, looks: set[str]) -> None:
+        """Raises NameTaken."""
+        if await self._find(name):
+            raise NameTaken(TAKEN)
+        query = select(NameSkeleton.skeleton).where(NameSkeleton.skeleton.in_(looks)).limit(1)
+        async with self._database.transaction() as session:
+            if await session.scalar(query) is not None:
+                raise NameTaken(LOOKS_TAKEN)
+
     async def _find(self, name: str) -> Account | None:
         try:
             key = name_key(clean_name(name))
@@ -121,27 +117,6 @@ class Accounts:
             return None
         async with self._database.transaction() as session:
             return await session.scalar(select(Account).where(Account.key == key))
-
-
-def clean_name(name: str) -> str:
-    """The form in which a user name is kept and shown (Unicode NFKC).
-
-    Raises InvalidAccount unless it is 1 to 64 visible characters.
-    """
-    if len(name) <= KEYBOARDS * MAX_NAME_LENGTH:
-        name = unicodedata.normalize("NFKC", name)
-    if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        raise InvalidAccount(f"A user name must have 1 to {MAX_NAME_LENGTH} characters.")
-    if name != name.strip():
-        raise InvalidAccount("A user name must not begin or end with white space.")
-    if not name.isprintable() or INVISIBLE.search(name):
-        raise InvalidAccount("A user name must not hold control or invisible characters.")
-    return name
-
-
-def name_key(name: str) -> str:
-    """What names that differ only in upper and lower case have in common."""
-    return unicodedata.normalize("NFKC", name.casefold())
 
 
 def check_new_password(password: str) -> None:

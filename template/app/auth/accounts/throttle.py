@@ -16,14 +16,10 @@ from sqlalchemy import BigInteger, Integer, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.auth.accounts.database import Base, Database, Lock, OpenDatabase
-from app.auth.accounts.store import (
-    Account,
-    AccountsStore,
-    CredentialsForm,
-    InvalidAccount,
-    clean_name,
-    name_key,
-)
+from app.auth.accounts.errors import InvalidAccount
+from app.auth.accounts.names import clean_name, name_key
+from app.auth.accounts.passwords import TooManyHashes
+from app.auth.accounts.store import Account, AccountsStore, CredentialsForm
 from app.realtime.limits import network_of
 
 WINDOW_SECONDS = 15 * 60
@@ -64,12 +60,16 @@ async def check_password(
 ) -> Account:
     """The account that a login form opens.
 
-    Raises HTTP 401 with one answer for an unknown name and a wrong password, and
-    TooManyAttempts, also with one answer.
+    Raises HTTP 401 with one answer for an unknown name and a wrong password,
+    TooManyAttempts, also with one answer, and TooManyHashes, which counts no attempt.
     """
     address = connection.client.host if connection.client else ""
     attempts = await count_attempt(database, form.username, address)
-    account = await accounts.verify(form.username, form.password)
+    try:
+        account = await accounts.verify(form.username, form.password)
+    except TooManyHashes:
+        await forget(database, attempts)
+        raise
     if account is None:
         raise HTTPException(status.HTTP_401_UNAUTHORIZED, "The user name or the password is wrong.")
     await forget(database, attempts)
@@ -82,6 +82,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"description": "Wrong user name or password"},
     422: {"description": "Not a form with the fields username and password"},
     429: {"description": "Too many wrong passwords"},
+    503: {"description": "The database or the worker is too busy"},
 }
 """How a login route can refuse, for the description of the API."""
 
@@ -110,7 +111,7 @@ async def count_attempt(database: Database, username: str, address: str) -> list
 
 
 async def forget(database: Database, attempts: list[int]) -> None:
-    """Remove an attempt whose password was right."""
+    """Remove an attempt whose password was right, or was not checked."""
     async with database.transaction() as session:
         await session.execute(delete(FailedLogin).where(FailedLogin.id.in_(attempts)))
 

@@ -44,12 +44,14 @@ STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 class SecurityHeaders:
     """The middleware around everything else, so that error responses have the headers too.
 
-    With `is_production`, responses over HTTPS tell browsers to use only HTTPS.
+    With `is_production`, responses over HTTPS tell browsers to use only HTTPS. With
+    `has_docs`, the pages in `DOCS` may load what they need.
     """
 
-    def __init__(self, app: ASGIApp, *, is_production: bool) -> None:
+    def __init__(self, app: ASGIApp, *, is_production: bool, has_docs: bool) -> None:
         self._app = app
         self._is_production = is_production
+        self._docs = DOCS if has_docs else set()
 
     # Not a coroutine, because it would stay in memory as long as its socket.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -66,7 +68,7 @@ class SecurityHeaders:
     def _add(self, scope: Scope, headers: MutableHeaders) -> None:
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
-        policy = DOCS_POLICY if scope["path"] in DOCS else DATA_POLICY
+        policy = DOCS_POLICY if scope["path"] in self._docs else DATA_POLICY
         headers.setdefault("Content-Security-Policy", policy)
         if self._is_production and scope["scheme"] == "https":
             headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)

@@ -4,8 +4,12 @@ import httpx
 import pytest
 from fastapi import FastAPI, Response
 
+from app.auth import AUTHENTICATION
+from app.realtime import Application
 from app.realtime.server.headers import DATA_POLICY, DOCS_POLICY, HEADERS
+from tests.engine.example import events, handlers
 from tests.engine.example.main import create_app
+from tests.engine.example.permissions import may
 from tests.engine.example.settings import Settings
 from tests.support.auth import SETTINGS
 from tests.support.server import AppServer, StartServer
@@ -70,6 +74,52 @@ async def test_the_documentation_may_load_its_scripts_and_cannot_be_framed(
     assert_headers(answer, DOCS_POLICY)
     for source in ("https://cdn.jsdelivr.net", "'unsafe-inline'"):
         assert source in DOCS_POLICY
+
+
+DOCUMENTS = ["/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"]
+
+
+@pytest.mark.parametrize(
+    "path", [*DOCUMENTS, "/docs/", "/redoc/", "/asyncapi", "/asyncapi.json", "/asyncapi/"]
+)
+async def test_the_documentation_is_closed_in_production(path: str) -> None:
+    nothing = await get(make_app(environment="production"), "/nothing")
+    answer = await get(make_app(environment="production"), path)
+    assert (answer.status_code, answer.content) == (404, nothing.content)
+    assert_headers(answer, DATA_POLICY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"environment": "production", "docs_open": "true"}, 200),
+        ({"environment": "development"}, 200),
+        ({"environment": "development", "docs_open": "false"}, 404),
+    ],
+)
+async def test_a_setting_opens_and_closes_the_documentation(
+    settings: dict[str, str], status: int
+) -> None:
+    for path in DOCUMENTS:
+        answer = await get(make_app(**settings), path)
+        is_page = status == 200 and path != "/openapi.json"
+        assert answer.status_code == status
+        assert_headers(answer, DOCS_POLICY if is_page else DATA_POLICY)
+
+
+async def test_closed_documentation_stays_closed_whatever_the_application_says() -> None:
+    settings = Settings.model_validate({"docs_open": "false"})
+    app = Application(
+        settings=settings,
+        authentication=AUTHENTICATION,
+        events=events,
+        handlers=handlers,
+        may=may,
+        openapi_url="/schema",
+        docs_url="/documentation",
+    )
+    for path in ("/schema", "/documentation"):
+        assert (await get(app, path)).status_code == 404
 
 
 async def test_a_response_keeps_the_headers_that_it_sets_itself() -> None:

@@ -32,6 +32,7 @@ class Member(LightClient):
         """Seconds that each `unavailable` took."""
         self.unexpected: list[str] = []
         self._own: set[str] = set()
+        self._sent_again: set[str] = set()
         self._unanswered: dict[str, float] = {}
         self._to_retry: list[str] = []
         self._clock = asyncio.get_running_loop().time
@@ -40,7 +41,10 @@ class Member(LightClient):
         message = json.loads(payload)
         match message["type"]:
             case "message":
-                self.received.append((message["offset"], message["id"]))
+                received = message["offset"], message["id"]
+                if message["id"] in self._sent_again and received in self.received:
+                    return  # the answer to a message that the room had already
+                self.received.append(received)
                 if message["id"] in self._own:
                     self.acknowledged.add(message["id"])
                     self._unanswered.pop(message["id"], None)
@@ -77,7 +81,9 @@ class Member(LightClient):
 
     def _publish(self, message: str) -> None:
         if message in self.acknowledged:
-            return  # it was published after all, so there will be no second answer
+            return  # it was published after all
+        if message in self._own:
+            self._sent_again.add(message)
         self._own.add(message)
         self._unanswered[message] = self._clock()
         self.publish(self.room, message, f"this is {message}")

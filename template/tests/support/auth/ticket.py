@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.support.auth.accounts import log_in
+from tests.support.auth.accounts import log_in, session_cookie
 from tests.support.client import Credentials
 
 
@@ -27,6 +27,6 @@ class Session(Credentials):
 
 async def sign_in(base_url: str, name: str) -> Session:
     """The session of a new login."""
-    session = (await log_in(base_url, name)).cookies["session"]
-    headers = {"Cookie": f"session={session}", "Origin": base_url}
+    cookie = session_cookie(await log_in(base_url, name))
+    headers = {"Cookie": cookie, "Origin": base_url}
     return Session(headers=headers, base_url=base_url)

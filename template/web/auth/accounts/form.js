@@ -1,4 +1,5 @@
 import { Refused } from "./http.js";
+import { mayLose } from "./unsent.js";
 
 const UNREACHABLE = "The server can't be reached. Try again in a moment.";
 const ENDED = "Your session has ended. Log in again.";
@@ -35,8 +36,9 @@ let leaving = null;
  * Resolves when somebody is logged in: already, or through the form. `ended` is the
  * server's reason for the end of a session, and undefined on a new page. It also resolves
  * when the server can't be asked who is logged in: the connection will find out.
+ * `countUnsent` returns how many messages would be lost if the user logged out now.
  */
-export async function enterAs({ whoAmI, login, register, logout }, ended) {
+export async function enterAs({ whoAmI, login, register, logout }, ended, countUnsent) {
   await leaving;
   const isNew = ended === undefined;
   let found = isNew ? await unlessUnreachable(whoAmI()) : null;
@@ -50,8 +52,8 @@ export async function enterAs({ whoAmI, login, register, logout }, ended) {
   $("#account").hidden = true;
   $("#chat").hidden = false;
   $("#logout").hidden = false;
-  $("#logout").onclick = () => {
-    leaving ??= leave(logout);
+  $("#logout").onclick = async () => {
+    if (await mayLose(countUnsent)) leaving ??= leave(logout);
   };
 }
 

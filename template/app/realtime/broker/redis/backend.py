@@ -8,11 +8,15 @@ every channel.
 
 An offset is the time of its publication in microseconds, or one more than the one before
 it if the clock is behind. So a channel that was forgotten never gives an offset twice.
-Reading a channel stores nothing. The position of a channel takes some 200 bytes for a week
-after its last publication, or for as long as its history; 260 if its name is the longest.
+
+Reading a channel stores nothing. Where a channel stands is remembered for a week after its
+last publication: 340 bytes of Redis' memory for a room with a name of 20 characters, as
+measured. Of channels whose history has expired, `MAX_POSITIONS` are remembered, which is
+34 MB; those used longest ago are forgotten first.
 
 All channels that begin in the same week share an epoch, and keep it for as long as Redis
-knows their position. So after a position expired, no client takes what is forgotten for
+knows their position. When a position of this epoch is forgotten before the week is over,
+channels that begin later have another epoch. So no client takes what is forgotten for
 received. The shared epoch also changes when Redis restarts without an append-only file and
 when a replica takes over. A channel gets an epoch of its own when a worker has seen more
 of it than Redis remembers.
@@ -59,6 +63,9 @@ logger = logging.getLogger(__name__)
 
 POSITION_SECONDS = 7 * 24 * 3600
 """How long Redis remembers where a channel stands, unless its history lasts longer."""
+
+MAX_POSITIONS = 100_000
+"""Channels without a history of which Redis remembers where they stand."""
 
 
 class RedisBackend(Backend):
@@ -197,7 +204,7 @@ class RedisBackend(Backend):
     ) -> list[Argument]:
         """The command that runs a script on the keys of a channel."""
         keys = [f"{self._prefix}{kind}:{channel}" for kind in ("position", "history", "ids")]
-        keys.insert(0, f"{self._prefix}epoch")
+        keys = [f"{self._prefix}epoch", *keys, f"{self._prefix}positions"]
         return [
             "EVALSHA",
             script.digest,
@@ -209,6 +216,7 @@ class RedisBackend(Backend):
             ceil(self.history_seconds),
             seen.epoch if seen is not None else "",
             seen.offset if seen is not None else 0,
+            MAX_POSITIONS,
             *arguments,
         ]
 

@@ -1,7 +1,7 @@
 -- What the channel remembers: {epoch, offset, and for each record, newest first, its offset,
 -- the previous offset and the message}.
--- ARGV[7]  how many of the last records, at least
--- ARGV[8], ARGV[9], …  and all after these positions, epoch and offset, if nothing is missing
+-- ARGV[8]  how many of the last records, at least
+-- ARGV[9], ARGV[10], …  and all after these positions, epoch and offset, if nothing is missing
 
 local epoch, offset = position()
 local answer = { epoch, format(offset) }
@@ -11,7 +11,7 @@ if not first then
 end
 local reaches_back_to = tonumber(first[2][4])
 local after = offset
-for index = 8, #ARGV, 2 do
+for index = 9, #ARGV, 2 do
   local wanted = tonumber(ARGV[index + 1])
   if ARGV[index] == epoch and wanted >= reaches_back_to and wanted < after then
     after = wanted
@@ -22,7 +22,7 @@ if after < offset then
   local start = math.max(after + 1, since)
   entries = redis.call('XREVRANGE', KEYS[3], '+', format(start) .. '-0')
 end
-local last = tonumber(ARGV[7])
+local last = tonumber(ARGV[8])
 if #entries < last then
   entries = redis.call('XREVRANGE', KEYS[3], '+', oldest, 'COUNT', last)
 end

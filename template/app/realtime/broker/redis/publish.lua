@@ -1,18 +1,18 @@
 -- Gives a record its place in the channel, remembers and publishes it, in one step.
--- ARGV[7]  channel to publish to
--- ARGV[8]  id of the record
--- ARGV[9]  digest of its content
--- ARGV[10]  message
+-- ARGV[8]  channel to publish to
+-- ARGV[9]  id of the record
+-- ARGV[10]  digest of its content
+-- ARGV[11]  message
 -- Answers {epoch, offset, whether the channel remembers other content under that id}.
 
 local epoch, previous = position()
 local size = tonumber(ARGV[3])
 
-local taken = redis.call('HGET', KEYS[4], ARGV[8])
+local taken = redis.call('HGET', KEYS[4], ARGV[9])
 if taken then
   local offset, digest = string.match(taken, '^(%d+) (.*)$')
   if tonumber(offset) >= since then
-    return { epoch, offset, digest == ARGV[9] and 0 or 1 }
+    return { epoch, offset, digest == ARGV[10] and 0 or 1 }
   end
 end
 
@@ -34,11 +34,11 @@ remember(epoch, offset)
 offset, previous = format(offset), format(previous)
 if size > 0 then
   redis.call(
-    'XADD', KEYS[3], offset .. '-0', 'id', ARGV[8], 'previous', previous, 'message', ARGV[10]
+    'XADD', KEYS[3], offset .. '-0', 'id', ARGV[9], 'previous', previous, 'message', ARGV[11]
   )
-  redis.call('HSET', KEYS[4], ARGV[8], offset .. ' ' .. ARGV[9])
+  redis.call('HSET', KEYS[4], ARGV[9], offset .. ' ' .. ARGV[10])
   redis.call('EXPIRE', KEYS[3], ARGV[4])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
 end
-redis.call('PUBLISH', ARGV[7], epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10])
+redis.call('PUBLISH', ARGV[8], epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[11])
 return { epoch, offset, 0 }

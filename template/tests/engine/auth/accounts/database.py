@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 
 import tests.support.auth.accounts.quick_hashes  # noqa: F401 - in this process too
 from app.auth.accounts.database import Database, open_database
+from tests.engine.auth.accounts.relay import Relay
 from tests.support.server import PATIENCE, free_port
 
 KINDS = ["sqlite", "postgresql"]
@@ -103,6 +104,14 @@ async def shared_database(shared_database_url: str) -> AsyncIterator[Database]:
 def outage() -> Callable[[str], AbstractAsyncContextManager[None]]:
     """Makes a database unusable for the length of a block."""
     return away
+
+
+@pytest_asyncio.fixture
+async def relay(databases: Databases) -> AsyncIterator[Relay]:
+    """Leads to a new PostgreSQL database."""
+    relay = Relay(await databases.create("postgresql"))
+    async with relay.running():
+        yield relay
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import delete, select, update
 
 from app.auth.accounts.database import Database
+from app.auth.accounts.errors import InvalidAccount
 from app.auth.accounts.logins import AT_ONCE, Login, Logins, digest, id_of
-from app.auth.accounts.store import HASHES_AT_ONCE, Account, Accounts, InvalidAccount
+from app.auth.accounts.store import Account, Accounts
 from app.realtime.identity import User
 from tests.engine.example_server import EXAMPLE, ExampleServer
 from tests.support.auth import SETTINGS, sign_in
@@ -234,33 +234,6 @@ async def test_one_of_two_concurrent_registrations_of_a_name_succeeds(accounts: 
     assert sorted(type(result).__name__ for result in results) == ["Account", "NameTaken"]
 
 
-async def test_passwords_are_hashed_in_threads_and_a_few_at_a_time(
-    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running = 0
-    threads = set()
-    lock = threading.Lock()
-    too_many = threading.Event()
-
-    def hash_slowly(*_: object) -> tuple[bool, str | None]:
-        nonlocal running
-        with lock:
-            running += 1
-            threads.add(threading.get_ident())
-            if running > HASHES_AT_ONCE:
-                too_many.set()
-        too_many.wait(0.2)
-        with lock:
-            running -= 1
-        return False, None
-
-    monkeypatch.setattr(PasswordHash, "verify_and_update", hash_slowly)
-    await asyncio.gather(*(accounts.verify("Ada", PASSWORD) for _ in range(2 * HASHES_AT_ONCE)))
-
-    assert not too_many.is_set()
-    assert threading.get_ident() not in threads
-
-
 async def test_an_unknown_name_costs_as_many_hashes_as_a_known_one(
     accounts: Accounts, ada: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +359,17 @@ async def test_a_made_up_token_belongs_to_no_login(
         assert not await logins.delete(id_of(presented))
 
 
+async def test_the_id_of_a_login_is_no_token(logins: Logins, ada: Account) -> None:
+    token = await logins.start(ada, 60)
+    login = id_of(token)
+    assert login not in token
+    for presented in (login, f"{login}.", f"{login}.{token.partition('.')[2]}"):
+        assert await logins.find(presented) is None
+        assert await logins.renew(presented, 60) is None
+        assert id_of(presented) != login
+    assert await logins.find(token)
+
+
 async def test_remaining_returns_the_logins_that_have_not_ended(
     logins: Logins, ada: Account
 ) -> None:
@@ -405,7 +389,9 @@ async def test_the_database_does_not_contain_the_secret_of_a_login(
     async with database.transaction() as session:
         (stored,) = (await session.scalars(select(Login))).all()
     assert stored.secret_hash == digest(token)
-    assert token.partition(".")[2] not in f"{stored.id} {stored.secret_hash}"
+    series, _, secret = token.partition(".")
+    for part in (series, secret):
+        assert part not in f"{stored.id} {stored.secret_hash}"
 
 
 # --- The settings -------------------------------------------------------------

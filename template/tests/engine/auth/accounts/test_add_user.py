@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from app.auth.accounts import __main__ as command
 from app.auth.accounts.database import open_database
-from app.auth.accounts.store import Account, Accounts, InvalidAccount
+from app.auth.accounts.errors import InvalidAccount
+from app.auth.accounts.store import Account, Accounts
 from tests.support.server import run_module
 
 PASSWORD = "eight is enough"
@@ -38,6 +39,12 @@ async def test_add_user_creates_an_account_with_the_given_password(new_project: 
 def test_add_user_refuses_a_taken_name(new_project: Path) -> None:
     add_user(new_project, "Barbara")
     assert add_user(new_project, "BARBARA") == (1, "This user name is taken.\n")
+
+
+def test_add_user_may_use_a_reserved_name(new_project: Path) -> None:
+    assert add_user(new_project, "admin") == (0, "Added admin.\n")
+    looks_taken = "A user name that looks like this one is taken.\n"
+    assert add_user(new_project, "\N{CYRILLIC SMALL LETTER A}dmin") == (1, looks_taken)
 
 
 def test_add_user_explains_a_refusal_in_a_sentence(new_project: Path) -> None:

@@ -9,7 +9,8 @@ import pytest_asyncio
 from sqlalchemy import delete, update
 
 from app.auth.accounts.database import Database, open_database
-from app.auth.accounts.store import Account, Accounts, name_key
+from app.auth.accounts.names import name_key
+from app.auth.accounts.store import Account, Accounts
 from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
 from tests.support.auth.accounts import PASSWORD

@@ -6,9 +6,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import httpx
+import pytest
+from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app.auth.accounts.database import DatabaseUnavailable, open_database
+from app.auth.accounts.store import Accounts
+from tests.engine.auth.accounts.relay import Relay
 from tests.support.auth import sign_in
+from tests.support.auth.accounts import PASSWORD
 from tests.support.client import Credentials, open_client
 from tests.support.server import AppServer, StartServer
 
@@ -83,3 +89,41 @@ async def test_clients_are_told_to_try_again_during_a_database_outage_and_are_se
     log = server.read_log()
     assert "the database can't be used" in log
     assert "Traceback" not in log
+
+
+async def test_a_database_that_refuses_connections_is_one_warning_for_each_client(
+    start_server: StartServer, relay: Relay
+) -> None:
+    server = await start_server(DATABASE_URL=relay.url)
+    credentials = await sign_in(server.url, "alice")
+    newcomers = [await prepare(credentials) for _ in range(3)]
+    before = len(server.read_log())
+
+    relay.cut()  # also the connections in the pool
+    refused = [await refusal(server, newcomer) for newcomer in newcomers]
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as http:
+        known = await http.get("/auth/me", headers=credentials.headers)
+    assert (known.status_code, known.headers["Retry-After"]) == (503, "5")
+    assert refused == [1013 if credentials.first_frame is not None else 503] * 3
+
+    lines = server.read_log()[before:].splitlines()
+    warnings = [line for line in lines if "the database can't be used" in line]
+    assert len(warnings) == len(refused) + 1
+    assert not [line for line in lines if "Traceback" in line or "ERROR" in line]
+
+    await relay.open()
+    async with open_client(server.ws_url, credentials) as client:
+        await client.expect("welcome")
+
+
+async def test_a_database_that_hangs_makes_nobody_wait_for_long(relay: Relay) -> None:
+    async with open_database(relay.url) as database:
+        accounts = Accounts(database)
+        await accounts.add("Ada", PASSWORD)
+        relay.hold_back()
+        for _ in range(2):  # on a connection of the pool, and on a new one
+            with pytest.raises(DatabaseUnavailable):
+                async with asyncio.timeout(10), database.transaction(seconds=0.2) as session:
+                    await session.execute(select(1))
+        relay.let_through()
+        assert await accounts.verify("Ada", PASSWORD)

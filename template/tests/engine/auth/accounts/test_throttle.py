@@ -182,6 +182,22 @@ async def test_failures_from_one_address_are_limited_across_all_names(
     assert (await attempt(workers, "203.0.113.2", "another")).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("address", "other", "is_one"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("2001:db8::1", "2001:db8:0:0:ffff::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+    ],
+)
+def test_what_counts_as_one_address(address: str, other: str, is_one: bool) -> None:
+    subjects, others = subjects_of("Ada", address), subjects_of("Ada", other)
+    assert subjects["name"] == others["name"]
+    for kind in ("address", "name and address"):
+        assert (subjects[kind] == others[kind]) is is_one
+
+
 async def test_failures_with_one_name_are_limited_across_all_addresses(
     workers: Workers, address: str, shared_database: Database
 ) -> None:

@@ -9,10 +9,12 @@ import pytest
 import pytest_asyncio
 from itsdangerous import Signer
 
+from app.auth.accounts.database import open_database
+from app.auth.accounts.logins import Logins, id_of
 from app.auth.sessions import SESSION_SECONDS
 from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
-from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in
+from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in, session_cookie
 from tests.support.client import PATIENCE, open_client
 from tests.support.server import AppServer, StartServer
 
@@ -75,7 +77,7 @@ async def test_the_cookie_is_hidden_from_scripts_and_from_pages_of_other_origins
     assert answer.json() == me == {"id": me["id"], "username": "Ada"}
 
 
-async def test_production_sends_the_cookie_over_https_only(
+async def test_in_production_the_cookie_is_bound_to_the_host_and_to_https(
     start_server: StartServer, database_url: str
 ) -> None:
     production = await start_server(
@@ -84,7 +86,24 @@ async def test_production_sends_the_cookie_over_https_only(
 
     answer = await log_in(production.url, "Ada")
 
-    assert "Secure" in answer.headers["Set-Cookie"].split("; ")
+    name, *attributes = answer.headers["Set-Cookie"].split("; ")
+    assert name.startswith("__Host-session=")
+    # What the prefix asks for: Secure, the path /, and no Domain (RFC 6265bis).
+    assert set(attributes) == {
+        *("HttpOnly", "Path=/", "SameSite=lax", "Secure"),
+        f"Max-Age={SESSION_SECONDS}",
+    }
+    async with httpx.AsyncClient(base_url=production.url) as http:
+        value = answer.cookies["__Host-session"]
+        for cookie, status in [("__Host-session", 200), ("session", 401), ("__Host-session", 200)]:
+            headers = {"Cookie": f"{cookie}={value}"}
+            assert (await http.get("/auth/me", headers=headers)).status_code == status
+        planted = {"Cookie": f"session=x.y; {session_cookie(answer)}"}  # by another subdomain
+        left = await http.post("/auth/logout", headers=planted)
+        removed, *attributes = left.headers["Set-Cookie"].split("; ")
+        assert removed == '__Host-session=""'
+        assert {"Max-Age=0", "Path=/", "Secure"} <= set(attributes)
+        assert (await http.get("/auth/me", headers=planted)).status_code == 401
 
 
 async def test_each_login_starts_a_new_session(server: AppServer, cookie: str) -> None:
@@ -97,7 +116,8 @@ async def test_the_openapi_document_names_the_cookie(server: AppServer) -> None:
         document = (await http.get("/openapi.json")).json()
 
     scheme = document["components"]["securitySchemes"]["APIKeyCookie"]
-    assert scheme == {"type": "apiKey", "in": "cookie", "name": COOKIE}
+    description = "In production, it is __Host-session."
+    assert scheme == {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": description}
 
 
 # --- Which cookies are valid ----------------------------------------------------------
@@ -118,6 +138,23 @@ async def test_a_changed_or_wrongly_signed_cookie_is_refused(
     assert await name_of(server, token) is None
     assert await name_of(server, sign(token, OTHER_KEY)) is None
     assert await name_of(server, sign(token, SECRET_KEY)) == "Ada"
+
+
+async def test_the_id_of_a_login_is_no_cookie(
+    server: AppServer, database_url: str, cookie: str
+) -> None:
+    login = id_of(token_of(cookie))
+    async with open_database(database_url) as database:
+        assert await Logins(database).user(login)
+
+    for value in (login, f"{login}.", f"{login}.{token_of(cookie).partition('.')[2]}"):
+        assert await name_of(server, value) is None
+        assert await name_of(server, sign(value, SECRET_KEY)) is None
+        headers = {"Cookie": f"{COOKIE}={sign(value, SECRET_KEY)}"}
+        async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+            assert (await http.post("/auth/logout")).status_code == 204
+
+    assert await name_of(server, cookie) == "Ada"
 
 
 @pytest.mark.parametrize("token", ["made-up", "made.up", ""])

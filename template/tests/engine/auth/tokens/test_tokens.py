@@ -201,10 +201,10 @@ async def test_a_made_up_refresh_token_is_refused(http: httpx.AsyncClient, token
 async def test_a_refresh_token_with_the_secret_of_another_login_is_refused(
     server: AppServer, http: httpx.AsyncClient, grace: Tokens
 ) -> None:
-    login, _ = (await log_in_anew(server.url))["refresh_token"].split(".")
+    series, _ = (await log_in_anew(server.url))["refresh_token"].split(".")
     _, secret = grace.refresh_token.split(".")
 
-    assert (await refresh(http, f"{login}.{secret}")).status_code == 401
+    assert (await refresh(http, f"{series}.{secret}")).status_code == 401
 
 
 async def test_an_access_token_is_refused_as_a_refresh_token(
@@ -223,6 +223,23 @@ async def test_logging_out_ends_the_login(server: AppServer, http: httpx.AsyncCl
     assert (await me(server.url, tokens["access_token"])).status_code == 401
 
 
+async def test_the_id_of_a_login_neither_renews_nor_ends_it(
+    server: AppServer, http: httpx.AsyncClient
+) -> None:
+    """An access token names the id, and so may a log."""
+    tokens = await sign_in(server.url, "Ada")
+    assert isinstance(tokens, Tokens)
+    login = tokens.claims["sid"]
+
+    for made_up in (login, f"{login}.", f"{login}.x"):
+        assert (await refresh(http, made_up)).status_code == 401
+        assert (await http.post("/auth/logout", data={"refresh_token": made_up})).is_success
+        assert (await me(server.url, made_up)).status_code == 401
+
+    assert (await me(server.url, tokens.access_token)).status_code == 200
+    assert (await refresh(http, tokens.refresh_token)).status_code == 200
+
+
 async def test_logging_out_without_a_login_succeeds(http: httpx.AsyncClient) -> None:
     for form in ({}, {"refresh_token": "x"}, {"refresh_token": "\x00"}):
         assert (await http.post("/auth/logout", data=form)).status_code == 204
@@ -231,13 +248,14 @@ async def test_logging_out_without_a_login_succeeds(http: httpx.AsyncClient) -> 
 async def test_the_database_does_not_contain_the_secret_of_a_refresh_token(
     ada: Tokens, database: Database
 ) -> None:
-    _, secret = ada.refresh_token.split(".")
+    series, secret = ada.refresh_token.split(".")
     async with database.transaction() as session:
         logins = (await session.scalars(select(Login))).all()
 
     assert logins
     for login in logins:
         assert secret not in f"{login.id} {login.secret_hash}"
+        assert series not in f"{login.id} {login.secret_hash}"
 
 
 async def test_the_log_does_not_contain_refresh_tokens(

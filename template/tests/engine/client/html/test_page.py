@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.realtime.replays import Replays
+from tests.engine.doubles import TransportSocket, connection
 from tests.engine.example.settings import Settings
 from tests.support.server import PROJECT, AppServer
 
@@ -17,6 +19,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+TRY_AGAIN = re.compile(r"^const TRY_AGAIN = /(.+)/;$", re.MULTILINE)
 CONSTANT = re.compile(r"^const (\w+) = ([\d_]+);", re.MULTILINE)
 IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+["']([^"']+)["']""", re.MULTILINE)
 
@@ -151,3 +154,17 @@ def test_page_sends_less_than_the_rate_limit() -> None:
     taken = Settings.model_fields["messages_per_second"].default
     assert int(constants["RATE"]) < taken
     assert int(constants["BURST"]) < 2 * taken
+
+
+async def test_page_reads_when_the_server_will_replay_again() -> None:
+    socket, asking = TransportSocket(), connection()
+    asking.start(socket)
+    replays = Replays(bytes_per_second=100_000)
+    while replays.reserve(asking, "room"):
+        pass
+    (error,) = socket.given
+    (pattern,) = TRY_AGAIN.findall((WEB / "rooms.js").read_text(encoding="utf-8"))
+    found = re.search(pattern, error["detail"])
+    assert error["code"] == "rate_limited"
+    assert found is not None
+    assert 1 <= int(found[1]) <= 3

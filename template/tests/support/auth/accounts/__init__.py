@@ -12,7 +12,11 @@ PASSWORD = "correct horse battery staple"
 # New for each run: production refuses keys that could have been copied from a file.
 SECRET_KEY = secrets.token_urlsafe(32)
 OTHER_KEY = secrets.token_urlsafe(32)
-SETTINGS = {"SECRET_KEYS": SECRET_KEY}
+SETTINGS = {
+    "SECRET_KEYS": SECRET_KEY,
+    "REGISTRATIONS_PER_MINUTE": "0",  # the tests hurry
+    "REGISTRATIONS_PER_MINUTE_PER_ADDRESS": "0",
+}
 """The settings that every server needs for accounts."""
 
 preload("sqlalchemy.ext.asyncio", "tests.support.auth.accounts.quick_hashes")
@@ -27,6 +31,12 @@ async def log_in(base_url: str, name: str) -> httpx.Response:
         answer = await http.post("/auth/login", data=form)
     assert answer.status_code == 200, answer.text
     return answer
+
+
+def session_cookie(answer: httpx.Response) -> str:
+    """The session cookie that a login set, as a browser sends it."""
+    [(name, value)] = answer.cookies.items()
+    return f"{name}={value}"
 
 
 async def handshake(url: str, headers: dict[str, str] | None = None) -> int:
