@@ -41,11 +41,14 @@ RETRY_AFTER = 5
 AT_FAULT = (
     exc.DataError,
     exc.IntegrityError,
-    exc.InternalError,
     exc.NotSupportedError,
     exc.ProgrammingError,
 )
-"""What a database raises because of a statement. Its other errors are an outage."""
+"""What a database raises because of a statement. Its other errors are an outage.
+
+InternalError is one of the others: asyncpg raises it on a connection that PostgreSQL has ended
+in the middle of a transaction.
+"""
 
 logger = logging.getLogger(__name__)
 

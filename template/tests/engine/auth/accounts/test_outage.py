@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import InternalError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from app.auth.accounts.database import DatabaseUnavailable, open_database
+from app.auth.accounts.database import Database, DatabaseUnavailable, open_database
 from app.auth.accounts.store import Accounts
 from tests.engine.auth.accounts.relay import Relay
 from tests.support.auth import sign_in
@@ -127,3 +128,11 @@ async def test_a_database_that_hangs_makes_nobody_wait_for_long(relay: Relay) ->
                     await session.execute(select(1))
         relay.let_through()
         assert await accounts.verify("Ada", PASSWORD)
+
+
+async def test_a_connection_that_ends_in_a_transaction_is_an_outage(database: Database) -> None:
+    """What asyncpg raises when PostgreSQL was killed between a query and its commit."""
+    reason = Exception("cannot switch to state 15; another operation (2) is in progress")
+    with pytest.raises(DatabaseUnavailable):
+        async with database.transaction():
+            raise InternalError("COMMIT", None, reason)
