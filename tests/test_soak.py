@@ -357,7 +357,7 @@ def test_the_plot_shows_memory_and_faults() -> None:
 
 def test_a_short_soak_passes(tmp_path: Path) -> None:
     """Three hundred sockets, and a few faults: what is promised is kept."""
-    command = [sys.executable, "-m", "scripts.soak", "--seconds=15", "--sockets=300", "--seed=34"]
+    command = [sys.executable, "-m", "scripts.soak", "--seconds=15", "--sockets=300", "--seed=4"]
     command += [f"--template={os.environ[SNAPSHOT_VARIABLE]}", f"--output={tmp_path}"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False

@@ -17,6 +17,7 @@ REDIS_KILL = "redis-kill"
 REDIS_LOSS = "redis-loss"
 REDIS_STOP = "redis-stop"
 DATABASE_KILL = "database-kill"
+BOTH_KILL = "worker-and-database-kill"
 RESETS = "resets"
 
 DESCRIPTIONS = {
@@ -26,6 +27,7 @@ DESCRIPTIONS = {
     REDIS_LOSS: "kill -9 of Redis, started again without its data",
     REDIS_STOP: "SIGSTOP of Redis",
     DATABASE_KILL: "kill -9 of PostgreSQL, and resets while it is away",
+    BOTH_KILL: "kill -9 of PostgreSQL, and of a worker while it is away",
     RESETS: "a tenth of the connections reset",
 }
 
@@ -100,6 +102,11 @@ class Injector:
             case "database-kill":
                 self._postgres.kill()
                 self._reset(RESET_SHARE_IN_OUTAGE)
+                time.sleep(planned.seconds)
+                self._postgres.start()
+            case "worker-and-database-kill":
+                self._postgres.kill()
+                os.kill(self._some_worker(), signal.SIGKILL)
                 time.sleep(planned.seconds)
                 self._postgres.start()
             case "resets":

@@ -31,6 +31,7 @@ MARKS = {
     "redis-loss": "L",
     "redis-stop": "r",
     "database-kill": "D",
+    "worker-and-database-kill": "B",
     "resets": "x",
 }
 """The letter of each kind of fault in the plot."""
@@ -80,7 +81,7 @@ def draw(series: Sequence[Series], faults: Iterable[Fault], title: str) -> str:
         parts.append(line_(left, 34, left + 20, 34, line.name, width=2))
         parts.append(text(left + 26, 38, TITLES.get(line.name, line.name)))
     legend = "W kill of a worker, w its pause, R kill of Redis, L with loss of its data, "
-    legend += "r its pause, D kill of the database, x resets"
+    legend += "r its pause, D kill of the database, B of both it and a worker, x resets"
     parts.append(text(LEFT, HEIGHT - 6, legend, "small"))
     return "\n".join([*parts, "</svg>\n"])
 

@@ -1,6 +1,7 @@
 """The production server, with every safe setting in one place."""
 
 import contextlib
+import logging
 import socket
 import sys
 
@@ -8,12 +9,15 @@ import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from app.realtime.metrics import shared_by_workers
 from app.realtime.server.frames import PrebuiltFramesProtocol
 from app.realtime.server.logs import log_config
 from app.realtime.server.requests import BoundedRequestsProtocol
 from app.realtime.settings import RealtimeSettings
+
+logger = logging.getLogger(__name__)
 
 
 def serve(application: str, settings: RealtimeSettings) -> None:
@@ -36,7 +40,11 @@ def serve(application: str, settings: RealtimeSettings) -> None:
 
 
 class Workers(Multiprocess):
-    """Worker processes. A worker that ended leaves nothing in the gauges of the others."""
+    """Worker processes. A worker that ended leaves nothing in the gauges of the others.
+
+    uvicorn ends all of them if one can't start. Here that is so only if no other one serves:
+    what a replacement lacks, such as the database, may come back.
+    """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
@@ -44,12 +52,25 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that ended. uvicorn calls it twice a second."""
+        if self.should_exit.is_set():
+            return
         # A worker may end before the first call, and a signal may replace workers between two.
         known = self._pids | {worker.pid for worker in self.processes}
         super().keep_subprocess_alive()
+        if self.should_exit.is_set() and any(worker.is_ready(1) for worker in self.processes):
+            self._start_again()
         self._pids = {worker.pid for worker in self.processes}
         for pid in known - self._pids:
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+    def _start_again(self) -> None:
+        """Replace the workers that could not start."""
+        logger.warning("a worker could not start: it is tried again, because others serve")
+        for number, worker in enumerate(self.processes):
+            if worker.exitcode == STARTUP_FAILURE:
+                self.processes[number] = Process(self.config, self.sockets)
+                self.processes[number].start()
+        self.should_exit.clear()
 
 
 def server_config(application: str, settings: RealtimeSettings) -> uvicorn.Config:

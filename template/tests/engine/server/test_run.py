@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import Request
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.realtime.application import MAX_BODY_BYTES
@@ -89,6 +90,32 @@ def test_a_worker_that_ended_before_the_first_look_at_it_is_marked_dead(
     workers.keep_subprocess_alive()
     workers.keep_subprocess_alive()
     assert dead == [1]
+
+
+@pytest.mark.parametrize("others_serve", [True, False])
+def test_a_worker_that_cannot_start_ends_the_server_only_if_no_other_one_serves(
+    monkeypatch: pytest.MonkeyPatch, *, others_serve: bool
+) -> None:
+    def give_up(workers: Workers) -> None:
+        workers.should_exit.set()
+
+    started: list[Any] = []
+
+    def start_another(*_: object) -> Any:
+        return SimpleNamespace(pid=3, start=lambda: started.append(3))
+
+    monkeypatch.setattr(Multiprocess, "keep_subprocess_alive", give_up)
+    monkeypatch.setattr(run, "mark_process_dead", lambda _: None)
+    monkeypatch.setattr(run, "Process", start_another)
+    workers = Workers(server_config("app:app", Settings()), sockets=[])
+    failed = SimpleNamespace(pid=1, exitcode=STARTUP_FAILURE, is_ready=lambda _: False)
+    other = SimpleNamespace(pid=2, exitcode=None, is_ready=lambda _: others_serve)
+    processes: Any = [failed, other]
+    workers.processes = processes
+    workers.keep_subprocess_alive()
+    assert workers.should_exit.is_set() is not others_serve
+    assert [worker.pid for worker in workers.processes] == ([3, 2] if others_serve else [1, 2])
+    assert started == ([3] if others_serve else [])
 
 
 async def test_a_port_in_use_is_reported(server: AppServer, start_server: StartServer) -> None:
