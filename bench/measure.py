@@ -376,7 +376,7 @@ def read_answer(generator: subprocess.Popen[str]) -> Result:
     assert generator.stdout is not None
     assert generator.stderr is not None
     line = generator.stdout.readline()
-    if not line:
+    if not line.endswith("\n"):  # it gave up, perhaps in the middle of its report
         raise RunError(generator.stderr.read().strip())
     answer: Result = json.loads(line)
     return answer

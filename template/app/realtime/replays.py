@@ -17,7 +17,7 @@ Otherwise one user could ask on many connections at the same time.
 """
 
 MAX_WAITING = 128 * 1024 * 1024
-"""Bytes of replays that may wait on this worker for clients that don't take them."""
+"""About how many bytes of replays may wait on this worker for clients that don't take them."""
 
 
 class Replays:
@@ -32,6 +32,8 @@ class Replays:
         self._per_second = bytes_per_second
         self._budgets: OrderedDict[str, Budget] = OrderedDict()  # those that are not full
         self._waiting: set[Connection] = set()
+        self._unchecked = 0
+        """Bytes of replays since all that waits was added up."""
 
     def reserve(self, connection: Connection, room: str) -> bool:
         """Count a request. If it comes too early, answer `rate_limited` and return False."""
@@ -54,7 +56,10 @@ class Replays:
             self._budget(connection.user.id).spend(size - RESERVED)
         if connection.replay_bytes:
             self._waiting.add(connection)
-            self._drop_the_largest()
+            self._unchecked += size
+            if self._unchecked > MAX_WAITING // 16:  # to look at all of them takes a while
+                self._unchecked = 0
+                self._drop_the_largest()
 
     def forget(self, connection: Connection) -> None:
         """The connection has ended."""
