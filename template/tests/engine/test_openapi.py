@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from tests.engine.example_server import ExampleServer
@@ -23,8 +24,9 @@ SECONDS = 60.0
 
 
 @pytest_asyncio.fixture(scope="module")
-async def server(folder: Path) -> AsyncIterator[AppServer]:
-    """A server of its own, because its log is searched."""
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppServer]:
+    """A server of its own, because its log is searched, and its limits are reached."""
+    folder = tmp_path_factory.mktemp("openapi")
     async with ExampleServer(folder, {"API_KEYS": API_KEY}).running() as server:
         yield server
 
