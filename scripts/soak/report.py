@@ -103,9 +103,9 @@ def write_report(findings: Findings) -> str:
     lines += [f"| {rule} | {findings.verdict.counts.get(rule, 0)} |" for rule in RULES]
     lines += [
         "",
-        f"Memory (PSS) is flat if its trend after the first {WARM_UP:.0%} of the run is at most",
-        f"{MOST_GROWTH:.0%} or {megabytes(SMALL_GROWTH)} in ten minutes. The trend is the median of",
-        "the slopes between all pairs of samples.",
+        f"Memory (PSS) is flat if its trend after the first {WARM_UP:.0%} of the run is at",
+        f"most {MOST_GROWTH:.0%} or {megabytes(SMALL_GROWTH)} in ten minutes. The trend is the",
+        "median of the slopes between all pairs of samples.",
         "",
         "| memory of | at the beginning | at the end | most | trend in ten minutes |",
         "| --- | --- | --- | --- | --- |",
