@@ -146,6 +146,10 @@ async def evict(publisher: Publisher, eviction: Eviction) -> Accepted:
 
 @router.get("/rooms/{room}")
 async def room_state(presence: Presence, room: ApiRoom) -> RoomState:
-    """Who is in a room, on all workers."""
+    """Who is in a room, on all workers.
+
+    All users are listed, also in a room where clients are told only how many there are. Each
+    takes about 50 bytes, and `MAX_CONNECTIONS` bounds how many there can be.
+    """
     members = presence.members(room)
     return RoomState(count=len(members), members=members)

@@ -11,7 +11,7 @@ from broadcaster import Event
 from fastapi import FastAPI
 from starlette.datastructures import State
 
-from app.realtime.actions import Action, Actions
+from app.realtime.actions import Action, Actions, May
 from app.realtime.authentication import Authentication
 from app.realtime.broker import History, Publication
 from app.realtime.broker.memory import MemoryBackend
@@ -53,12 +53,12 @@ async def allow(
     return True
 
 
-def visits_of(manager: ConnectionManager, settings: Settings) -> Visits:
+def visits_of(manager: ConnectionManager, settings: Settings, may: May = allow) -> Visits:
     """What opens sockets of a manager, without logins."""
     app = FastAPI()
     app.state.settings = settings
     app.state.authentication = Authentication(allow)
-    return Visits(app, manager, MESSAGES, Actions(app, manager, Handlers(), allow))
+    return Visits(app, manager, MESSAGES, Actions(app, manager, Handlers(), may))
 
 
 class AsgiSocket:

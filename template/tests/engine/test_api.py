@@ -1,5 +1,6 @@
 """The server API under `/api`, on every broker."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,9 +9,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from app.realtime.settings import RealtimeSettings
 from tests.engine.example_server import ExampleServer
+from tests.engine.test_attacks import CROWD, crowd_in
 from tests.support.auth import sign_in
-from tests.support.client import open_client
+from tests.support.client import PATIENCE, open_client
 from tests.support.server import AppServer, StartServer
 
 KEY = secrets.token_urlsafe(32)
@@ -115,6 +118,30 @@ async def test_a_room_tells_who_is_in_it(server: AppServer, room: str) -> None:
         await alice.join(room)
         answer = await http.get(f"/api/rooms/{room}")
         assert answer.json() == {"count": 1, "members": [alice.user]}
+
+
+async def test_a_large_room_tells_everybody_who_is_in_it(
+    start_server: StartServer, room: str
+) -> None:
+    count = 3 * RealtimeSettings().presence_members // 2
+    server = await start_server(*CROWD, API_KEYS=KEY)
+    async with crowd_in(server, room, count) as members, api(server) as http:
+        assert "members" not in await members[0].join(room)
+        answer = await http.get(f"/api/rooms/{room}")
+        state = answer.json()
+        assert state["count"] == count
+        expected = sorted((it.user for it in members), key=lambda it: (it["name"], it["id"]))
+        assert state["members"] == expected
+        assert len(answer.content) < 60 * count
+    async with api(server) as http:
+        await until_empty(http, room)
+
+
+async def until_empty(http: httpx.AsyncClient, room: str) -> None:
+    """Wait until nobody is in a room."""
+    async with asyncio.timeout(PATIENCE):
+        while (await http.get(f"/api/rooms/{room}")).json() != {"count": 0, "members": []}:
+            await asyncio.sleep(0.02)
 
 
 async def test_disconnecting_a_user_closes_all_of_their_sockets_and_no_others(

@@ -298,12 +298,12 @@ class Client:
         """Whether it is the answer to a message that the room had already, and was read."""
         room, name = frame["room"], frame["id"]
         place = self.places.get(room)
-        for log in self._model.logs(room):
-            if frame["offset"] not in log.offsets or not self._again[room, name]:
+        for epoch_log in self._model.logs(room):
+            if frame["offset"] not in epoch_log.offsets or not self._again[room, name]:
                 continue
-            index = log.index(frame["offset"])
-            was_read = place is None or place.epoch != log.epoch or index <= place.index
-            if was_read and log.ids[index - 1] == name:
+            index = epoch_log.index(frame["offset"])
+            was_read = place is None or place.epoch != epoch_log.epoch or index <= place.index
+            if was_read and epoch_log.ids[index - 1] == name:
                 self._again[room, name] -= 1
                 return True
         return False

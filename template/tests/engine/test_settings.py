@@ -156,6 +156,8 @@ def test_env_example_has_every_setting_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         if value := example[name.upper()]:
             default = field.default
+            if isinstance(default, tuple):
+                default = ",".join(default)
             assert value == (str(default).lower() if default is False else str(default)), name
         else:
             assert not field.default, name

@@ -2,8 +2,8 @@
 
 The token of a login is "series.secret", both random. The series stays when the secret is
 exchanged for a new one. The id of the login is a hash of the series, and of the secret, too,
-only a hash is stored. So with what is in the database, in a message between workers, in an
-access token or in a log, nobody can log in, and nobody can end a login.
+only a hash is stored. So with what is in the database, in a message between workers or in a
+log, nobody can log in, and nobody can end a login.
 """
 
 import hashlib

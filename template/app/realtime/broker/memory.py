@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
+from sys import getsizeof
 from typing import NamedTuple
 
 from broadcaster import Event
@@ -24,8 +25,15 @@ from broadcaster import Event
 from app.realtime.broker.base import Backend, History, IdTaken, Page, Publication, Record
 from app.realtime.protocol import Position
 
-RECORD_BYTES = 500
-"""What a record takes beside its message, with its share of the channel, measured."""
+RECORD_BYTES = 250
+"""What a record takes beside its message and its id: its places in the history and their parts.
+
+Measured by tracemalloc in CPython 3.11 and 3.13, for 100,000 records in 1 to 1,000 channels. The
+memory of the process grows by some 10 % more.
+"""
+
+CHANNEL_BYTES = 1700
+"""What a channel with a history takes beside its records, measured likewise."""
 
 
 class Remembered(NamedTuple):
@@ -43,8 +51,8 @@ class Remembered(NamedTuple):
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes: a character of text may take one to four."""
-        return RECORD_BYTES + len(self.message)
+        """About how many bytes it takes. A character of text may take one to four."""
+        return RECORD_BYTES + getsizeof(self.id) + getsizeof(self.message)
 
 
 class Channel:
@@ -57,7 +65,7 @@ class Channel:
         self.offsets: dict[str, int] = {}
         """By id, of everything in the history."""
         self.size = 0
-        """Bytes of the history."""
+        """Bytes of the history, and of the channel while it has one."""
         self.used_at = time.monotonic()
 
     @property
@@ -72,6 +80,8 @@ class Channel:
         """Remember a record at the next position."""
         previous = self.position.offset
         self.position = self.at(previous + 1)
+        if not self.history:
+            self.size = CHANNEL_BYTES
         self.history.append(remembered)
         self.offsets[remembered.id] = previous + 1
         self.size += remembered.size
@@ -81,7 +91,7 @@ class Channel:
         """Forget a record."""
         oldest = self.history.popleft()
         del self.offsets[oldest.id]
-        self.size -= oldest.size
+        self.size = self.size - oldest.size if self.history else 0
 
     def after(self, offset: int, before: int | None = None) -> list[Publication]:
         """The remembered publications after an offset, and before another one."""
@@ -176,9 +186,10 @@ class MemoryBackend(Backend):
                 raise IdTaken(message.id)
             return known.at(first)
         remembered = Remembered(message.id, content, now, message.message)
+        before = known.size
         publication = known.add(remembered)
         known.used_at = now
-        self._size += remembered.size
+        self._size += known.size - before
         self._with_history[channel] = known
         self._with_history.move_to_end(channel)
         self._deliver(publication)

@@ -1,54 +1,89 @@
 """The promises hold under a server that takes no prebuilt frames, such as plain uvicorn.
 
-The tests are those of other files. Only the server is another one.
+The tests are those of other files, on the memory broker. Only the server is another one.
 """
 
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 import pytest_asyncio
 
+from tests.engine import test_realtime, test_recovery, test_signals, test_slow_client
 from tests.engine.example_server import PLAIN_UVICORN, ExampleServer
-from tests.engine.test_realtime import (
-    test_a_client_that_left_a_room_receives_nothing_more_of_it,
-    test_a_message_stays_in_its_room,
-    test_every_member_receives_a_message_including_its_sender,
-    test_live_messages_follow_joined_without_a_gap,
-    test_welcome_comes_first,
-)
-from tests.engine.test_recovery import (
-    test_a_client_that_joins_for_the_first_time_receives_the_last_fifty_messages,
-    test_a_client_that_reconnects_receives_what_it_missed_and_then_live_messages,
-    test_clients_that_reconnect_together_each_receive_what_they_missed,
-    test_clients_that_reconnect_under_load_receive_every_message_once,
-)
-from tests.engine.test_signals import (
-    test_a_signal_reaches_every_other_connection_and_not_its_sender,
-)
-from tests.engine.test_slow_client import (
-    test_a_slow_client_is_closed_alone_with_1013,
-)
-from tests.support.server import AppServer
+from tests.support.server import AppServer, StartServer
 
-__all__ = [
-    "test_a_client_that_joins_for_the_first_time_receives_the_last_fifty_messages",
-    "test_a_client_that_left_a_room_receives_nothing_more_of_it",
-    "test_a_client_that_reconnects_receives_what_it_missed_and_then_live_messages",
-    "test_a_message_stays_in_its_room",
-    "test_a_signal_reaches_every_other_connection_and_not_its_sender",
-    "test_a_slow_client_is_closed_alone_with_1013",
-    "test_clients_that_reconnect_together_each_receive_what_they_missed",
-    "test_clients_that_reconnect_under_load_receive_every_message_once",
-    "test_every_member_receives_a_message_including_its_sender",
-    "test_live_messages_follow_joined_without_a_gap",
-    "test_welcome_comes_first",
-]
+UVICORN = {
+    "PING_INTERVAL": "UVICORN_WS_PING_INTERVAL",
+    "PING_TIMEOUT": "UVICORN_WS_PING_TIMEOUT",
+    "MAX_FRAME_BYTES": "UVICORN_WS_MAX_SIZE",
+}
+"""What uvicorn calls the settings that `python -m app` passes on to it."""
+
+LEFT_OUT = {
+    # Plain uvicorn logs a traceback.
+    "test_text_that_is_not_utf8_closes_with_1007",
+    # `python -m app` sets an option of the listening socket.
+    "test_the_kernel_drops_a_client_that_never_reads_again",
+    # They take long or are many, and say nothing of the server.
+    "test_a_room_remembers_messages_as_long_as_the_setting_says",
+    "test_either_limit_of_the_outbox_closes_a_slow_client",
+    "test_an_invalid_message_is_answered_and_the_socket_stays_open",
+    "test_no_client_reaches_the_room_of_another_user",
+}
+
+
+def plain_server(folder: Path, **settings: object) -> ExampleServer:
+    """A plain uvicorn with these settings."""
+    environment = {name: str(value) for name, value in settings.items()}
+    for name, value in {"MAX_FRAME_BYTES": "65536", **environment}.items():
+        if name in UVICORN:
+            environment[UVICORN[name]] = value
+    # With compression, a slow client would take long to fill the buffers.
+    environment["UVICORN_WS_PER_MESSAGE_DEFLATE"] = "false"
+    return ExampleServer(folder, environment, PLAIN_UVICORN)
+
+
+@pytest.fixture(scope="module")
+def broker_url() -> str:
+    """The broker, in place of each in turn."""
+    return "memory://"
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server(folder: Path) -> AsyncIterator[AppServer]:
     """A plain uvicorn, in place of the server that the tests share."""
-    # With compression, a slow client would take long to fill the buffers.
-    settings = {"PING_INTERVAL": "1", "UVICORN_WS_PER_MESSAGE_DEFLATE": "false"}
-    async with ExampleServer(folder, settings, PLAIN_UVICORN).running() as server:
+    async with plain_server(folder, PING_INTERVAL=1).running() as server:
         yield server
+
+
+@pytest_asyncio.fixture
+async def start_server(folder: Path) -> AsyncIterator[StartServer]:
+    """Starts plain uvicorns, in place of `python -m app`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: object) -> AppServer:
+            server = plain_server(folder, **settings)
+            stack.push_async_callback(server.stop)
+            await server.start()
+            return server
+
+        yield start
+
+
+def promises_of(module: ModuleType) -> dict[str, Callable[..., object]]:
+    """The tests of a module that use a server."""
+    tests = {name: it for name, it in vars(module).items() if name.startswith("test_")}
+    return {
+        name: test
+        for name, test in tests.items()
+        if name not in LEFT_OUT
+        and {"server", "start_server"} & inspect.signature(test).parameters.keys()
+    }
+
+
+for module in (test_realtime, test_recovery, test_signals, test_slow_client):
+    globals().update(promises_of(module))

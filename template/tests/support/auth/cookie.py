@@ -1,6 +1,7 @@
 """Log in with a session cookie."""
 
-from tests.support.auth.accounts import log_in, session_cookie
+from tests.support.auth.accounts import log_in
+from tests.support.auth.sessions import session_cookie
 from tests.support.client import Credentials
 
 

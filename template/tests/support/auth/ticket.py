@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.support.auth.accounts import log_in, session_cookie
+from tests.support.auth.accounts import log_in
+from tests.support.auth.sessions import session_cookie
 from tests.support.client import Credentials
 
 

@@ -14,7 +14,8 @@ from app.auth.accounts.logins import Logins, id_of
 from app.auth.sessions import SESSION_SECONDS
 from tests.engine.example_server import ExampleServer
 from tests.support.auth import sign_in
-from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in, session_cookie
+from tests.support.auth.accounts import OTHER_KEY, PASSWORD, SECRET_KEY, log_in
+from tests.support.auth.sessions import session_cookie
 from tests.support.client import PATIENCE, open_client
 from tests.support.server import AppServer, StartServer
 

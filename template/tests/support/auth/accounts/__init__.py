@@ -33,12 +33,6 @@ async def log_in(base_url: str, name: str) -> httpx.Response:
     return answer
 
 
-def session_cookie(answer: httpx.Response) -> str:
-    """The session cookie that a login set, as a browser sends it."""
-    [(name, value)] = answer.cookies.items()
-    return f"{name}={value}"
-
-
 async def handshake(url: str, headers: dict[str, str] | None = None) -> int:
     """The HTTP status that a handshake gets; 101 is success."""
     try:
