@@ -18,6 +18,9 @@ WARM_UP = 0.3
 MOST_GROWTH = 0.15
 """By how much the memory may grow in ten minutes, by the trend of the samples."""
 
+SMALL_GROWTH = 10 << 20
+"""Bytes in ten minutes that are no growth: a Redis that lost its data begins at a few megabytes."""
+
 TEN_MINUTES = 600.0
 
 JUDGED_SECONDS = 120.0
@@ -47,19 +50,19 @@ class Series:
     processes: list[int] = field(default_factory=list)
 
     def growth(self) -> float | None:
-        """The trend after the warm-up, as a share in ten minutes. None if that is too short."""
+        """The trend after the warm-up: bytes in ten minutes. None if that is too short to tell."""
         if not self.times:
             return None
         start = self.times[0] + WARM_UP * (self.times[-1] - self.times[0])
         points = [p for p in zip(self.times, self.sizes, strict=True) if p[0] >= start]
         if len(points) < 3 or points[-1][0] - points[0][0] < JUDGED_SECONDS:
             return None
-        return slope(points) * TEN_MINUTES / median(size for _, size in points)
+        return slope(points) * TEN_MINUTES
 
     @property
     def is_flat(self) -> bool:
         growth = self.growth()
-        return growth is None or growth <= MOST_GROWTH
+        return growth is None or growth <= max(SMALL_GROWTH, MOST_GROWTH * median(self.sizes))
 
     def typical(self, first: bool) -> int:
         """The median of the first or the last tenth of the samples."""

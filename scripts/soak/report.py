@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from scripts.soak.faults import DESCRIPTIONS
 from scripts.soak.history import Fault
 from scripts.soak.leftovers import Left
-from scripts.soak.memory import MEGABYTE, MOST_GROWTH, WARM_UP, Series
+from scripts.soak.memory import MEGABYTE, MOST_GROWTH, SMALL_GROWTH, WARM_UP, Series
 from scripts.soak.rules import RULES, Verdict
 
 
@@ -41,7 +41,7 @@ class Findings:
             for rule, cases in self.verdict.broken.items()
         ]
         found += [
-            f"the memory of {series.name} grows by {series.growth():.0%} in ten minutes"
+            f"the memory of {series.name} grows by {megabytes(series.growth())} in ten minutes"
             for series in self.memory
             if not series.is_flat
         ]
@@ -103,19 +103,18 @@ def write_report(findings: Findings) -> str:
     lines += [f"| {rule} | {findings.verdict.counts.get(rule, 0)} |" for rule in RULES]
     lines += [
         "",
-        f"Memory (PSS) is flat if its trend after the first {WARM_UP:.0%} of the run is at most",
-        f"{MOST_GROWTH:.0%} in ten minutes. The trend is the median of the slopes between all",
-        "pairs of samples.",
+        f"Memory (PSS) is flat if its trend after the first {WARM_UP:.0%} of the run is at",
+        f"most {MOST_GROWTH:.0%} or {megabytes(SMALL_GROWTH)} in ten minutes. The trend is the",
+        "median of the slopes between all pairs of samples.",
         "",
         "| memory of | at the beginning | at the end | most | trend in ten minutes |",
         "| --- | --- | --- | --- | --- |",
     ]
     for series in findings.memory:
         growth = series.growth()
-        trend = "too short to tell" if growth is None else f"{growth:+.1%}"
         sizes = (series.typical(first=True), series.typical(first=False), max(series.sizes))
-        cells = " | ".join(f"{size / MEGABYTE:.0f} MB" for size in sizes)
-        lines.append(f"| {series.name} | {cells} | {trend} |")
+        cells = " | ".join(megabytes(size) for size in (*sizes, growth))
+        lines.append(f"| {series.name} | {cells} |")
     lines += ["", f"Left behind, {findings.history_seconds} s after the last client:", ""]
     lines += ["| | found |", "| --- | --- |"]
     lines += [f"| {it.what} | {it.found} |" for it in findings.left]
@@ -123,3 +122,7 @@ def write_report(findings: Findings) -> str:
     refused = sorted(findings.refused_handshakes.items())
     lines += [f"| {reason} | {count:,} |" for reason, count in refused]
     return "\n".join([*lines, ""])
+
+
+def megabytes(size: float | None) -> str:
+    return "too short to tell" if size is None else f"{size / MEGABYTE:.0f} MB"

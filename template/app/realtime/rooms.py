@@ -131,9 +131,9 @@ class Rooms:
         room = Room(shown_name(name), history.position, self._turns)
         self._rooms[name], self._feeds[name] = room, feed
         ROOMS.inc()
-        past = room.past(history)
-        feed.start(room)
-        return room, past
+        with room.recording():
+            feed.start(room)  # what came while history was read belongs to the past too
+            return room, room.past(history)
 
     def _admit(self, name: str, room: Room, past: Past, requests: list[JoinRequest]) -> None:
         """Make members, and answer them with what they missed, without waiting in between."""

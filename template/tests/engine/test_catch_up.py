@@ -1,7 +1,7 @@
 """Gaps that a worker notices: they are filled from history, or the members are told."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import pytest
@@ -13,6 +13,7 @@ from app.realtime.manager import ConnectionManager
 from app.realtime.protocol import Join, Position
 from app.realtime.rooms import RECENT
 from tests.engine.doubles import AsgiSocket, DeafBroker, connection, publish, sending
+from tests.engine.example.events import ChatMessage
 from tests.engine.example.settings import Settings
 from tests.support.client import until
 
@@ -29,6 +30,8 @@ class Forgetful(DeafBroker):
         self.asked: list[int] = []
         self.answered: list[int] = []
         self.at_once = self.most_at_once = 0
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        """What happens once while an answer about the room is on its way."""
 
     async def history(
         self,
@@ -47,6 +50,9 @@ class Forgetful(DeafBroker):
             raise BrokerUnavailable("history can't be read")
         history = await super().history(channel, last=last, after=after, seen=seen)
         self.answered.append(len(history.publications))
+        if self.meanwhile is not None and channel == "room:room":
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
         return history
 
     def interrupt(self, room: str) -> None:
@@ -162,6 +168,32 @@ async def test_a_position_in_an_epoch_that_the_worker_did_not_know_is_found() ->
     joined, *messages = socket.sent
     assert (joined["epoch"], joined["offset"], joined["recovered"]) == ("new", 100, True)
     assert [message["offset"] for message in messages] == list(range(11, 101))
+
+
+@pytest.mark.parametrize("room_is_open", [True, False])
+async def test_what_is_published_while_history_is_on_its_way_reaches_who_joins(
+    *, room_is_open: bool
+) -> None:
+    broker = Forgetful()
+    manager = ConnectionManager(broker, Settings())
+    socket, alice, bob = AsgiSocket(), connection("alice"), connection("bob")
+
+    async def say_something() -> Position:
+        return await manager.publisher.publish("room", ChatMessage(text="hello"))
+
+    async with manager.running(), sending(bob, socket):
+        since = await say_something()
+        if room_is_open:
+            await manager.join(alice, Join(type="join", room="room"))
+        broker.meanwhile = say_something
+        await manager.join(bob, Join(type="join", room="room", since=since))
+        await say_something()
+        await until(lambda: socket.sent[-1].get("offset") == 3)
+        await manager.disconnect(alice)
+        await manager.disconnect(bob)
+    joined, *messages = socket.sent
+    assert (joined["offset"], joined["recovered"]) == (2, True)
+    assert [message["offset"] for message in messages] == [2, 3]
 
 
 async def test_a_client_that_waits_is_admitted_though_the_one_before_it_is_gone() -> None:
