@@ -81,10 +81,10 @@ async def running(folder: Path, **settings: str) -> AsyncIterator[AppServer]:
 async def log(request: pytest.FixtureRequest, folder: Path) -> Log:
     # The first server, in development, makes the user that the second one knows.
     async with running(folder) as first:
-        credentials = await sign_in(first.url, "alice")
-        settings = {"ENVIRONMENT": request.param, "ALLOWED_ORIGINS": first.url}
-        async with running(folder, **settings) as server:
-            await converse(server, credentials)
+        await sign_in(first.url, "alice")
+    async with running(folder, ENVIRONMENT=request.param) as server:
+        credentials = await sign_in(server.url, "alice")
+        await converse(server, credentials)
     return Log(request.param, server.read_log(), credentials)
 
 
