@@ -104,10 +104,10 @@ def two_releases(tmp_path: Path) -> Path:
     git(tmp_path, "init", "--quiet", str(template))
     copy_working_tree(template)
     source = template / "template"
-    names = (CHANGED, "app/realtime/presence.py")
+    names = (CHANGED, "app/realtime/history.py")
     current = {name: (source / name).read_text() for name in names}
     (source / CHANGED).write_text("# An older line.\n" + current[CHANGED])
-    (source / "app" / "realtime" / "presence.py").unlink()
+    (source / "app" / "realtime" / "history.py").unlink()
     (source / "app" / "obsolete.py").write_text('"""Of the older release only."""\n')
     commit(template, "v1.0.0")
     (source / "app" / "obsolete.py").unlink()

@@ -164,14 +164,34 @@ async def test_users_of_a_silent_worker_leave_once(workers: Workers) -> None:
     assert heard == [event(ALICE, "join"), event(ALICE, "leave")]
 
 
+class Busy(PresenceTracker):
+    """A worker that states its users late, every second time."""
+
+    is_late = False
+
+    async def _state_all(self, *, is_new: bool) -> None:
+        self.is_late = not self.is_late
+        if self.is_late:
+            await super()._state_all(is_new=is_new)
+
+
+async def test_a_busy_worker_notices_that_another_one_is_silent(workers: Workers) -> None:
+    one = Busy(workers.broadcast, 0.1, 100, lambda _: None)
+    silent, _ = await workers.start(period=60)
+    silent.join("room", [ALICE])
+    async with one.running():
+        await until(lambda: users(one) == ["alice"])
+        await until(lambda: users(one) == [])
+
+
 async def test_nobody_leaves_because_the_broker_is_silent(workers: Workers) -> None:
-    one, heard = await workers.start(period=0.04)
+    one, heard = await workers.start(period=0.2)
     one.join("room", [CAROL])
     silent, _ = await workers.start(period=60)
     silent.join("room", [ALICE])
     await until(lambda: users(one) == ["alice", "carol"])
     workers.backend.is_away = True
-    await asyncio.sleep(0.2)  # ten announcements missed
+    await asyncio.sleep(0.6)  # six announcements missed
     assert heard == [event(ALICE, "join")]
     workers.backend.is_away = False
     await until(lambda: users(one) == ["carol"])

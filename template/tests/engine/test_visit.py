@@ -280,7 +280,7 @@ async def test_a_fault_of_the_engine_closes_the_socket_of_its_client_alone(
     assert alice.peer.close_code == CloseCode.INTERNAL_ERROR
     bob.send("ping")
     await until(lambda: len(bob.received("pong")) == 1)
-    (failure,) = caplog.records
+    (failure,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert failure.exc_info
     assert vars(failure)["connection"] == alice.connection.id
 

@@ -253,11 +253,17 @@ class PresenceTracker:
         self._apply(neighbour, [(room, user, None) for room, user, _ in users])
 
     async def _forget_silent_neighbours(self) -> None:
-        """A live worker is heard between any three ends of an interval."""
+        """A live worker is heard between any three ends of an interval.
+
+        One that is busy may hear itself just before one end and just after the next one. So
+        the broker is silent only if this worker is not heard for two intervals.
+        """
+        silence = 0
         while True:
             await asyncio.sleep(self._interval)
+            silence = 0 if self._heard_itself else silence + 1
+            self._heard_itself = False
             for worker, neighbour in list(self._neighbours.items()):
-                neighbour.unheard = neighbour.unheard + 1 if self._heard_itself else 0
+                neighbour.unheard = neighbour.unheard + 1 if silence < 2 else 0
                 if neighbour.unheard == 3:
                     self._forget(worker)
-            self._heard_itself = False
