@@ -28,6 +28,8 @@ LEFT_OUT = {
     "test_text_that_is_not_utf8_closes_with_1007",
     # `python -m app` sets an option of the listening socket.
     "test_the_kernel_drops_a_client_that_never_reads_again",
+    # Through ASGI, a client is behind during each write, and newer signals replace older ones.
+    "test_signals_and_messages_arrive_in_the_order_in_which_they_were_sent",
     # They take long or are many, and say nothing of the server.
     "test_a_room_remembers_messages_as_long_as_the_setting_says",
     "test_either_limit_of_the_outbox_closes_a_slow_client",
