@@ -286,6 +286,9 @@ class Client:
     def on_page(self, page: Page) -> None:
         """Called with every page of history."""
 
+    def on_refusal(self, room: str) -> None:
+        """Called when the server asks to try again, to enter a room or to read its history."""
+
     def _take_error(self, error: dict[str, Any], payload: bytes) -> None:
         code, room, ref = error["code"], error.get("room"), error.get("ref")
         if ref is not None and ref.isdigit():
@@ -300,6 +303,7 @@ class Client:
             if membership is not None and membership.has_asked:
                 membership.has_asked = False
                 self._later(partial(self.join, room))
+            self.on_refusal(room)
         else:
             self._problem(payload.decode())
 

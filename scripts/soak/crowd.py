@@ -22,7 +22,7 @@ from random import Random
 
 import uvloop
 
-from scripts.soak.client import Client
+from scripts.soak.client import RETRY_SECONDS, Client
 from scripts.soak.history import NOBODY, Page, Problem, write
 from scripts.soak.membership import Place, Recorder
 
@@ -33,6 +33,9 @@ PUBLISHERS, PASSERS, STALLERS = 0.06, 0.05, 0.04
 """The shares of clients that publish, that come and go, and that stop reading at times."""
 
 HANDSHAKES = 50
+
+PATIENCE = 20.0
+"""Seconds in which the history of a room has to be read."""
 
 
 @dataclass(frozen=True)
@@ -199,27 +202,35 @@ class Crowd:
 class AuditingClient(Client):
     """A client that can read all that a room remembers."""
 
-    _pages: dict[str, asyncio.Queue[Page]] | None = None
+    _answers: dict[str, asyncio.Queue[Page | None]] | None = None
+    """By room: a page, or None for an error."""
 
     async def read_history(self, room: str) -> None:
         """Read page after page, from the newest on."""
-        self._pages = self._pages or {}
-        pages = self._pages[room] = asyncio.Queue()
+        self._answers = self._answers or {}
+        answers = self._answers[room] = asyncio.Queue()
         before: int | None = None
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     self.ask_for_history(room, before)
-                    page = await pages.get()
-                    if page.complete or not page.offsets:
+                    page = await answers.get()
+                    if page is None:
+                        await asyncio.sleep(self.chance.uniform(0.5, 1.5) * RETRY_SECONDS)
+                    elif page.complete or not page.offsets:
                         return
-                    before = page.offsets[0]
+                    else:
+                        before = page.offsets[0]
         except TimeoutError:
             self._problem(f"the history of {room} was not answered")
 
     def on_page(self, page: Page) -> None:
-        if self._pages is not None and page.room in self._pages:
-            self._pages[page.room].put_nowait(page)
+        if self._answers is not None and page.room in self._answers:
+            self._answers[page.room].put_nowait(page)
+
+    def on_refusal(self, room: str) -> None:
+        if self._answers is not None and room in self._answers:
+            self._answers[room].put_nowait(None)
 
 
 async def main() -> None:
