@@ -631,7 +631,7 @@ FAULTS = [
     Fault(
         "a text inside of a payload is read as a message",
         MEMORY,
-        "app/realtime/server/frames.py",
+        "app/realtime/server/texts.py",
         "inner.gi_code is BETWEEN_FRAMES and ",
         "",
         "tests/engine/server/test_texts.py",

@@ -23,13 +23,11 @@ from typing import Any, cast
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
-from websockets.server import ServerProtocol
-from websockets.streams import StreamReader
 
 from app.realtime.frames import Frames
 from app.realtime.protocol import CloseCode
 from app.realtime.server.interface import Receiver
-from app.realtime.server.texts import text_frame
+from app.realtime.server.texts import is_between_messages, text_frame
 
 EXTENSION = "websocket.prebuilt_frames"
 
@@ -42,19 +40,8 @@ The application limits messages. It does not see these frames.
 MAX_PARTS = 64
 """Fragments of a message that are stored separately."""
 
-BETWEEN_FRAMES = StreamReader.at_eof.__code__
-"""What the parser of `websockets` waits in when it has nothing of the next frame."""
-
 SLICE = 4096
 """Bytes that are parsed before the limit of control frames is checked again."""
-
-
-def is_between_messages(conn: ServerProtocol) -> bool:
-    """Whether the next byte that arrives is the first one of a message."""
-    # The parser is a generator in others: that of servers, of a connection, of a frame.
-    parser: Any = conn.parser
-    inner = getattr(parser.gi_yieldfrom, "gi_yieldfrom", None)
-    return inner is not None and inner.gi_code is BETWEEN_FRAMES and conn.current_size is None
 
 
 class Nowhere(asyncio.Queue[Any]):
