@@ -118,9 +118,16 @@ AUTH = {
     "first_message": TOKENS | {"app/auth/first_message.py"},
 }
 
+SERVERS = {"compose.yaml"}
+LOG = SERVERS | set[str]()
 BROKER = {
     "memory": set[str](),
-    "redis": {
+    "postgres": SERVERS | set[str](),
+    "nats": SERVERS | set[str](),
+    "rabbitmq": LOG | set[str](),
+    "kafka": LOG | set[str](),
+    "redis": SERVERS
+    | {
         "app/realtime/broker/redis/__init__.py",
         "app/realtime/broker/redis/backend.py",
         "app/realtime/broker/redis/canary.lua",
@@ -130,7 +137,6 @@ BROKER = {
         "app/realtime/broker/redis/position.lua",
         "app/realtime/broker/redis/publish.lua",
         "app/realtime/broker/redis/subscriptions.py",
-        "compose.yaml",
     },
 }
 
@@ -179,6 +185,16 @@ PARTS_OF_AUTH = {
 }
 """The names that the files of a style of authentication bear."""
 
+PARTS_OF_BROKER = {
+    "memory": set[str](),
+    "redis": {"redis"},
+    "postgres": {"postgres"},
+    "nats": {"nats"},
+    "rabbitmq": {"rabbitmq", "log"},
+    "kafka": {"kafka", "log"},
+}
+"""The names that the files of a broker bear, beside those of memory, which is always there."""
+
 OTHER_TESTS = ("tests/engine/", "tests/support/")
 """Where the tests are that the owner need not read."""
 
@@ -203,7 +219,8 @@ def belongs_to(combination: Combination, name: str) -> bool:
     """Whether a test is for this combination, by the options in its path."""
     chosen = {
         "auth": PARTS_OF_AUTH[combination.auth] | {"__init__"},
-        "broker": {"memory", combination.broker, "__init__", "contract", "test_memory"},
+        "broker": PARTS_OF_BROKER[combination.broker]
+        | {"memory", "__init__", "contract", "test_memory"},
         "client": {combination.client, "__init__"},
     }
     for question, names in chosen.items():
@@ -211,8 +228,12 @@ def belongs_to(combination: Combination, name: str) -> bool:
         if found and found[1] not in names:
             return False
     if combination.broker == "memory":
-        is_of_brokers = re.fullmatch(r"tests/engine/(soak|auth/accounts)/broker/.*", name)
-        if is_of_brokers or name == "tests/support/pair.py":
+        is_of_servers = re.fullmatch(
+            r"tests/engine/((soak|auth/accounts)/broker|workers)/.*"
+            r"|tests/support/(broker_server|pair|proxy)\.py",
+            name,
+        )
+        if is_of_servers:
             return False
     if combination.auth == "none" and name.startswith("tests/engine/auth/"):
         return False

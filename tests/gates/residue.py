@@ -22,12 +22,20 @@ WORDS = {
     "first_message": r"first_message|auth message",
     "ticket": r"tickets?\b",
     "none": r"\bguests?\b|anonymous",
-    "redis": r"redis|\blua\b|testcontainers|docker|\bcompose\b",
+    "redis": r"redis|\blua\b|valkey",
+    "postgres": r"pgbouncer|pg_notify|\bpostgresql://",
+    "nats": r"\bnats\b|jetstream",
+    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika",
+    "kafka": r"kafka",
+    "servers": r"testcontainers|docker|\bcompose\b",
     "html": r"\bhtml|javascript|\bweb/|static",
     "accounts": r"\baccounts?\b|password|argon2|pwdlib|\blog(ged)?.?in\b|registration"
     r"|auth/register|secret_?keys?\b|multipart|sqlalchemy|sqlite|database_url|session.(is|has)",
 }
-"""What only those speak of who chose the option. `accounts` stands for all styles but none."""
+"""What only those speak of who chose the option.
+
+`accounts` stands for all styles but none, `servers` for all brokers but memory.
+"""
 
 KIN = {"cookie": "ticket", "jwt": "first_message"}
 """Styles whose words another one may use: it is built on the same files."""
@@ -82,6 +90,7 @@ def traces_of_unchosen(project: Path, combination: Combination) -> list[str]:
     # "none" is a choice of two questions, and has words as a style of auth only.
     unchosen -= {"none"} if combination.auth == "none" else set()
     unchosen |= {"accounts"} if combination.auth == "none" else {"none"}
+    unchosen |= {"servers"} if combination.broker == "memory" else set()
     unchosen -= {style for style, kin in KIN.items() if combination.auth == kin}
     findings = []
     for name, number, line in lines_of(project):

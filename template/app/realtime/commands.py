@@ -112,5 +112,5 @@ class Commands:
         for publication in history.publications:
             if publication.position.offset > here:
                 self._read(publication.message, since)
-        if seen is not None and here < history.reaches_back_to:
+        if seen is not None and not history.has_all_after(here):
             logger.warning("commands to disconnect or evict users may have been lost")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from app.realtime.broker import Page, Publication
+from app.realtime.broker import History, Page, Publication
 from app.realtime.frames import Frames, frame
 from app.realtime.metrics import POISON
 from app.realtime.payloads import MalformedBody, history_json, message_json, read_publication
@@ -27,19 +27,19 @@ class Past:
     """What a room remembers, up to the position at which somebody joins."""
 
     def __init__(
-        self, position: Position, reaches_back_to: int, deliveries: list[Delivery]
+        self, position: Position, history: History, deliveries: list[Delivery]
     ) -> None:
+        """`deliveries` are those of `history`, and what came after it up to `position`."""
         self._position = position
-        self._reaches_back_to = reaches_back_to
+        self._history = history
         self._deliveries = deliveries
 
     def since(self, position: Position) -> list[Frames] | None:
         """What came after a position. None if that is not known any more."""
-        first = self._deliveries[0].offset if self._deliveries else self._position.offset
-        # The broker lost its data if a client has received something between these two.
         is_known = (
-            position.offset == self._reaches_back_to
-            or first <= position.offset <= self._position.offset
+            self._history.has_all_after(position.offset)
+            or position.offset == self._position.offset
+            or any(position.offset == it.offset for it in self._deliveries)
         )
         if position.epoch != self._position.epoch or not is_known:
             return None

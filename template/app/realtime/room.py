@@ -190,12 +190,20 @@ class Room:
         position = history.position
         if position.epoch == self.position.epoch and position.offset <= self.position.offset:
             return True
+        if position.epoch == self.position.epoch:
+            self._pass_quiet_time(history)
         for publication in history.publications:
             self.deliver(publication)
         if self.position == position:
             return True
         self.resync(position)
         return False
+
+    def _pass_quiet_time(self, history: History) -> None:
+        """Go on to where `history` begins, if nothing was published until then."""
+        start = history.reaches_back_to
+        if self.position.offset < start and history.has_all_after(self.position.offset):
+            self.position = Position(epoch=self.position.epoch, offset=start)
 
     def resync(self, position: Position) -> None:
         """Tell the members that publications before `position` are lost to them."""
@@ -224,4 +232,4 @@ class Room:
         deliveries = deliveries_of(self.name, history.publications)
         end = history.position.offset
         deliveries += (it for it in self._recorded if it.offset > end)
-        return Past(self.position, history.reaches_back_to, deliveries)
+        return Past(self.position, history, deliveries)

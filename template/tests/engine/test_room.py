@@ -181,6 +181,21 @@ async def test_a_publication_after_a_missing_one_is_not_delivered(
     assert [frame["offset"] for frame in socket.given] == [10]
 
 
+async def test_members_miss_nothing_where_nothing_was_published(room: Room) -> None:
+    socket = TransportSocket()
+    end = Position(epoch="epoch", offset=30)
+    async with member_of(room, socket):
+        room.deliver(publication(10, 0))
+        assert room.fill(History(end, [publication(30, 20)], quiet_since=10))
+        assert room.fill(History(Position(epoch="epoch", offset=50), (), quiet_since=30))
+        room.deliver(publication(60, 50))
+        assert not room.fill(History(Position(epoch="epoch", offset=90), (), quiet_since=61))
+        assert not room.fill(History(Position(epoch="other", offset=99), (), quiet_since=0))
+        room.flush()
+    kinds = ["message", "message", "message", "resync", "resync"]
+    assert [frame["type"] for frame in socket.given] == kinds
+
+
 async def test_members_are_told_when_the_broker_lost_what_they_have(room: Room) -> None:
     socket = TransportSocket()
     async with member_of(room, socket):
@@ -202,6 +217,20 @@ def test_what_came_after_a_position(room: Room, since: int, missed: int | None) 
     frames = past.since(Position(epoch="epoch", offset=since))
     assert (None if frames is None else len(frames)) == missed
     assert past.since(Position(epoch="other", offset=since)) is None
+
+
+@pytest.mark.parametrize(
+    ("since", "missed"),
+    [(2, None), (3, 2), (5, 2), (7, None), (10, 1), (20, 0), (28, 0), (30, 0), (31, None)],
+)
+def test_what_came_after_a_position_in_quiet_times(
+    room: Room, since: int, missed: int | None
+) -> None:
+    room.position = Position(epoch="epoch", offset=20)
+    chain = [publication(10, 5), publication(20, 10)]
+    past = room.past(History(room.position, chain, quiet_since=3, quiet_until=30))
+    frames = past.since(Position(epoch="epoch", offset=since))
+    assert (None if frames is None else len(frames)) == missed
 
 
 VALID = '{"id":"1","event":"e","data":{},"sent_at":"2026-01-01T00:00:00Z"'

@@ -82,11 +82,29 @@ class History(NamedTuple):
     """Where the channel stands: the position of its last publication, remembered or not."""
     publications: Sequence[Publication]
     """Oldest first, each the `previous` of the next, the last one at `position`."""
+    quiet_since: int | None = None
+    """The lowest offset after which nothing was published until `reaches_back_to`, if known.
+
+    For brokers that give the offsets of all channels from one sequence.
+    """
+    quiet_until: int | None = None
+    """The highest offset up to which nothing was published after `position`, if known."""
 
     @property
     def reaches_back_to(self) -> int:
-        """The lowest offset after which nothing is missing from `publications`."""
+        """The offset before the first of `publications`, or where the channel stands."""
         return self.publications[0].previous if self.publications else self.position.offset
+
+    def has_all_after(self, offset: int) -> bool:
+        """Whether `publications` has everything that came after an offset of this epoch.
+
+        The broker lost its data if somebody has received an offset that it does not know.
+        """
+        start, end = self.reaches_back_to, self.position.offset
+        if (start if self.quiet_since is None else self.quiet_since) <= offset <= start:
+            return True
+        first = self.publications[0].position.offset if self.publications else end
+        return first <= offset <= max(end, self.quiet_until or 0)
 
 
 class Page(NamedTuple):
