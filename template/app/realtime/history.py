@@ -26,9 +26,7 @@ class Delivery(NamedTuple):
 class Past:
     """What a room remembers, up to the position at which somebody joins."""
 
-    def __init__(
-        self, position: Position, history: History, deliveries: list[Delivery]
-    ) -> None:
+    def __init__(self, position: Position, history: History, deliveries: list[Delivery]) -> None:
         """`deliveries` are those of `history`, and what came after it up to `position`."""
         self._position = position
         self._history = history
