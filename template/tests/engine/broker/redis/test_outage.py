@@ -11,18 +11,16 @@ from redis.asyncio import Redis
 
 from app import PROJECT_NAME
 from tests.support.auth import sign_in
-from tests.support.broker.redis import RedisServer
+from tests.support.broker.redis import FORGETFUL, RedisServer
 from tests.support.client import JSON, PATIENCE, Client, open_client
 from tests.support.pair import deliver_both_ways, pair_in, start_pair, wait_until_ready
 from tests.support.server import StartServer
-
-PERSISTENT = {"appendonly": "yes", "appendfsync": "always"}
 
 
 @pytest_asyncio.fixture
 async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     """A Redis that keeps nothing when it ends."""
-    async with RedisServer(tmp_path).running() as server:
+    async with RedisServer(tmp_path, **FORGETFUL).running() as server:
         yield server
 
 
@@ -137,7 +135,7 @@ async def test_members_are_told_when_redis_lost_the_last_messages(
 ) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     data.mkdir()
-    async with RedisServer(data, **PERSISTENT).running() as redis_server:
+    async with RedisServer(data).running() as redis_server:
         servers = await start_pair(start_server, redis_server.url)
         async with pair_in(room, servers) as clients:
             joined = frames_of(clients[0], "joined")[0]
@@ -166,7 +164,7 @@ async def test_nothing_is_dropped_in_silence_when_redis_lost_messages_and_takes_
 ) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     data.mkdir()
-    async with RedisServer(data, **PERSISTENT).running() as redis_server:
+    async with RedisServer(data).running() as redis_server:
         servers = await start_pair(start_server, redis_server.url)
         async with pair_in(room, servers) as clients:
             await deliver_both_ways(room, clients)
@@ -193,7 +191,7 @@ async def test_nothing_is_dropped_in_silence_when_redis_lost_messages_and_takes_
 async def test_acknowledged_messages_survive_a_restart_of_a_redis_that_persists(
     start_server: StartServer, tmp_path: Path, room: str
 ) -> None:
-    async with RedisServer(tmp_path, **PERSISTENT).running() as redis_server:
+    async with RedisServer(tmp_path).running() as redis_server:
         servers = await start_pair(start_server, redis_server.url)
         async with pair_in(room, servers) as (alice, bob):
             joined = frames_of(alice, "joined")[0]

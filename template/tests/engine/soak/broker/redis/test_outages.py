@@ -138,7 +138,7 @@ def seconds(times: list[float]) -> str:
 @pytest.fixture
 def redis(tmp_path: Path) -> RedisServer:
     """A Redis that writes to its disk before it answers."""
-    return RedisServer(tmp_path, appendonly="yes", appendfsync="always")
+    return RedisServer(tmp_path)
 
 
 @asynccontextmanager
