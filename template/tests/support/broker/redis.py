@@ -80,12 +80,8 @@ class RedisServer(BrokerServer):
                     return
 
     async def lose_data(self) -> None:
-        if self._process is None:
-            shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
-            (self.folder / "dump.rdb").unlink(missing_ok=True)
-        else:
-            async with Redis.from_url(self.url) as client:
-                await client.flushall()
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
 
     async def cut(self) -> None:
         async with Redis.from_url(self.url) as client:
