@@ -8,7 +8,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.engine.broker.redis.test_connection import Relay
-from tests.engine.broker.redis.test_outage import PERSISTENT, without_subscriptions
+from tests.engine.broker.redis.test_outage import without_subscriptions
 from tests.engine.workers.test_api import KEY, close_code, post, start_workers
 from tests.support.broker.redis import RedisServer
 from tests.support.client import PATIENCE
@@ -19,7 +19,7 @@ from tests.support.server import StartServer
 @pytest_asyncio.fixture
 async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     """A Redis that loses nothing when it restarts."""
-    async with RedisServer(tmp_path, **PERSISTENT).running() as server:
+    async with RedisServer(tmp_path).running() as server:
         yield server
 
 

@@ -15,7 +15,7 @@ from app.realtime.broker.redis.backend import RedisBackend
 from app.realtime.broker.redis.subscriptions import Subscriptions
 from app.realtime.protocol import Position
 from tests.engine.broker.contract import messages, remembered
-from tests.support.broker.redis import RedisServer
+from tests.support.broker.redis import FORGETFUL, RedisServer
 from tests.support.client import PATIENCE, until
 
 shared_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
@@ -95,7 +95,7 @@ async def test_of_several_subscriptions_of_a_channel_the_last_one_counts(
 
 async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) -> None:
     async with (
-        RedisServer(tmp_path).running() as server,
+        RedisServer(tmp_path, **FORGETFUL).running() as server,
         connected(server.url) as backend,
         Redis.from_url(server.url) as redis,
     ):

@@ -16,12 +16,10 @@ from tests.support.client import PATIENCE
 from tests.support.pair import deliver_both_ways, pair_in, start_pair
 from tests.support.server import StartServer
 
-PERSISTENT = {"appendonly": "yes", "appendfsync": "always"}
-
 
 @pytest_asyncio.fixture
 async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """A Redis that keeps nothing when it ends."""
+    """A Redis of the test's own."""
     async with RedisServer(tmp_path).running() as server:
         yield server
 
@@ -105,7 +103,7 @@ async def test_members_are_told_when_redis_lost_the_last_messages(
 ) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     data.mkdir()
-    async with RedisServer(data, **PERSISTENT).running() as redis_server:
+    async with RedisServer(data).running() as redis_server:
         servers = await start_pair(start_server, redis_server.url)
         async with pair_in(room, servers) as clients:
             joined = frames_of(clients[0], "joined")[0]
@@ -134,7 +132,7 @@ async def test_nothing_is_dropped_in_silence_when_redis_lost_messages_and_takes_
 ) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     data.mkdir()
-    async with RedisServer(data, **PERSISTENT).running() as redis_server:
+    async with RedisServer(data).running() as redis_server:
         servers = await start_pair(start_server, redis_server.url)
         async with pair_in(room, servers) as clients:
             await deliver_both_ways(room, clients)
