@@ -250,6 +250,8 @@ def belongs_to(combination: Combination, name: str) -> bool:
         )
         if is_of_servers:
             return False
+    if name == "tests/support/postgresql.py":
+        return combination.auth != "none" or combination.broker == "postgres"
     if combination.auth == "none" and re.match(r"tests/engine/(workers/)?auth/", name):
         return False
     return not (combination.client == "none" and name.startswith("tests/engine/client/"))

@@ -61,9 +61,9 @@ class PostgresBackend(Backend):
             address.schema,
             self._connect_listening,
             self._writes,
-            self._large,
-            self._deliver,
-            self._receive_canary,
+            large=self._large,
+            deliver=self._deliver,
+            receive_canary=self._receive_canary,
         )
         self._sweep_due = asyncio.Event()
         self._failed = False

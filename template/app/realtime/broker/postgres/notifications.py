@@ -132,11 +132,12 @@ class Held:
 def received(channel: str, waiting: Waiting) -> Event:
     """The event, with its message; `Resubscribed` if that could not be read."""
     event, message = waiting
-    if not isinstance(event, Reference) or message is None:
-        assert isinstance(event, Event)
+    if not isinstance(event, Reference):
         return event
-    error = None if message.cancelled() else message.exception()
-    content = None if message.cancelled() or error is not None else message.result()
+    error, content = None, None
+    if message is not None and not message.cancelled():
+        error = message.exception()
+        content = None if error is not None else message.result()
     if content is None:
         reason = "it is not there" if error is None else describe(error)
         logger.warning("could not read a large message: %s", reason, extra={"channel": channel})

@@ -101,11 +101,7 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        if (
-            len(self._waiting) >= MAX_WAITING
-            or self._waiting
-            and self._waiting_bytes + size > MAX_WAITING_BYTES
-        ):
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             answer.set_exception(ConnectionError("too many requests wait for PostgreSQL"))
             return answer
         self._waiting.append(Waiting(row, size, answer, loop.time() + self._deadline))

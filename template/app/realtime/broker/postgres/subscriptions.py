@@ -72,6 +72,7 @@ class Subscriptions:
         schema: str,
         connect: Connect,
         writes: Pipeline,
+        *,
         large: Pipeline,
         deliver: Listener,
         receive_canary: Callable[[Canary], None],
