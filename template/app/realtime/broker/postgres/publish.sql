@@ -59,8 +59,12 @@ BEGIN
       RETURN NEXT;
       CONTINUE;
     END IF;
-    IF channel.number IS NULL OR item.seen_epoch = channel.epoch
-      AND item.seen_offset > channel.last_offset
+    IF channel.number IS NULL THEN
+      SELECT * INTO channel FROM {schema}.channels c WHERE c.name = item.name FOR UPDATE;
+      now := {schema}.now_us();
+    END IF;
+    IF channel.server IS DISTINCT FROM whole
+      OR item.seen_epoch = channel.epoch AND item.seen_offset > channel.last_offset
     THEN
       channel := {schema}.lock_channel(
         item.name, whole, period, lifetime, fresh || '.' || item.number,
@@ -96,7 +100,7 @@ BEGIN
     END IF;
     PERFORM {schema}.send(
       item.name,
-      'p' || channel.epoch || ' ' || channel.last_offset || ' ' || previous || ' ',
+      concat('p', channel.epoch, ' ', channel.last_offset, ' ', previous, ' '),
       item.message);
     out_offset := channel.last_offset;
     RETURN NEXT;

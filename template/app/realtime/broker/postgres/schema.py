@@ -47,7 +47,7 @@ async def create_schema(connection: asyncpg.Connection, schema: str) -> None:
                 "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{schema} migrations"
             )
             version = await version_of(connection, schema)
-            if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema):
+            if not await connection.fetch("SELECT FROM pg_namespace WHERE nspname = $1", schema):
                 await connection.execute(f'CREATE SCHEMA "{schema}"')
             await connection.execute(migrations_sql(schema, version))
     except asyncpg.InsufficientPrivilegeError as error:
@@ -76,12 +76,14 @@ def check_server(connection: asyncpg.Connection) -> None:
 
 async def version_of(connection: asyncpg.Connection, schema: str) -> int:
     """The version of what is there, or 0. Raises Misconfigured if the role may not look."""
-    table = f'"{schema}".migrations'
+    # to_regclass() would answer from a cache, which may be older than the lock of the caller.
+    is_there = "SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'migrations'"
+    if not await connection.fetch(is_there, schema):
+        return 0
     try:
-        if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
-            return 0
-        query = f"SELECT coalesce(max(version), 0) FROM {table}"  # noqa: S608 - a valid name
-        version: int = await connection.fetchval(query)
+        version: int = await connection.fetchval(
+            f'SELECT coalesce(max(version), 0) FROM "{schema}".migrations'  # noqa: S608
+        )
     except asyncpg.InsufficientPrivilegeError as error:
         role = await connection.fetchval("SELECT current_user")
         raise Misconfigured(
