@@ -47,6 +47,8 @@ async def create_schema(connection: asyncpg.Connection, schema: str) -> None:
                 "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{schema} migrations"
             )
             version = await version_of(connection, schema)
+            if version >= VERSION:
+                return
             if not await connection.fetch("SELECT FROM pg_namespace WHERE nspname = $1", schema):
                 await connection.execute(f'CREATE SCHEMA "{schema}"')
             await connection.execute(migrations_sql(schema, version))
