@@ -64,9 +64,8 @@ class LogBackend(Backend):
         super().__init__(url, history_size, history_seconds, history_bytes)
         self._name = log.name
         self._channels = Channels(self.history_size, history_seconds, history_bytes)
-        worker = secrets.token_bytes(8)
-        self._writer = Writer(worker, log.name)
-        self._supervisor = Supervisor(log, worker, self._writer, self, history_seconds)
+        self._writer = Writer(secrets.token_bytes(8), log.name)
+        self._supervisor = Supervisor(log, self._writer, self, history_seconds)
         self._failed = False
         self._running = AsyncExitStack()
 

@@ -43,9 +43,7 @@ class ReadAnew(LogUnavailable):
 
 
 class Supervisor:
-    def __init__(
-        self, log: Log, worker: bytes, writer: Writer, sink: Sink, history_seconds: float
-    ) -> None:
+    def __init__(self, log: Log, writer: Writer, sink: Sink, history_seconds: float) -> None:
         self.partitions: Sequence[Partition] = ()
         """Empty before the first connection."""
         self.ready = asyncio.Event()

@@ -151,6 +151,4 @@ class FakeBackend(LogBackend):
         history_seconds: float = 3600,
         history_bytes: int = 0,
     ) -> None:
-        super().__init__(
-            "fake://", history_size, history_seconds, history_bytes, FakeLog(server)
-        )
+        super().__init__("fake://", history_size, history_seconds, history_bytes, FakeLog(server))

@@ -13,7 +13,7 @@ from tests.engine.broker.log.fake import FakeBackend, FakeServer
 
 class TestLog(BrokerContract):
     @pytest.fixture
-    def connect(self, room: str) -> Connect:  # type: ignore[override]
+    def connect(self, room: str) -> Connect:
         server = FakeServer()
 
         @asynccontextmanager
