@@ -15,7 +15,7 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 TLS_FILES = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
 
-NUMBERS = {"partitions": 1, "replication": -1, "fetch_max_wait_ms": 500}
+NUMBERS = {"partitions": 1, "replication": 0, "fetch_max_wait_ms": 500}
 """Options that are numbers, and their defaults."""
 
 NAMES = ("security", "sasl_mechanism", *TLS_FILES, *NUMBERS)
@@ -26,7 +26,7 @@ class Options(NamedTuple):
     partitions: int
     """Of a topic that has to be created."""
     replication: int
-    """Of a topic that has to be created; -1 leaves it to the server."""
+    """Of a topic that has to be created; 0 for 3, or as many servers as there are."""
     fetch_max_wait_ms: int
     connection: dict[str, Any]
     """Arguments for every client of aiokafka."""
@@ -50,7 +50,7 @@ def read_url(url: str) -> Options:
         raise ValueError(f"security is one of {', '.join(SECURITY)}")
     if ("SASL" in security) != bool(credentials):
         raise ValueError("a user and a password go with security=SASL_SSL or SASL_PLAINTEXT")
-    connection = {
+    connection: dict[str, Any] = {
         "bootstrap_servers": [read_host(host) for host in hosts.split(",")],
         "security_protocol": security,
     }
@@ -114,6 +114,7 @@ def read_tls(given: dict[str, str]) -> SSLContext:
         raise ValueError("ssl_keyfile needs ssl_certfile")
     cafile, certfile, keyfile = (given.get(name) for name in TLS_FILES)
     try:
-        return create_ssl_context(cafile=cafile, certfile=certfile, keyfile=keyfile)
+        context: SSLContext = create_ssl_context(cafile=cafile, certfile=certfile, keyfile=keyfile)
     except (SSLError, OSError) as error:
         raise ValueError(f"a certificate can't be used: {error}") from error
+    return context

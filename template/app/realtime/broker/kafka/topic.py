@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 MINIMUM_RETENTION = 3600
 """Seconds for which a topic that is created here keeps its entries, or twice the history."""
 
+REPLICATION = 3
+"""Servers that have a copy of a topic that is created here, if there are so many."""
+
 TIMEOUT_MS = 3000
 
 
@@ -41,10 +44,11 @@ async def create(admin: AIOKafkaAdminClient, options: Options, history_seconds: 
     If that fails, the server may still create it when it is used for the first time.
     """
     retention = max(MINIMUM_RETENTION, 2 * ceil(history_seconds))
+    servers = len((await admin.describe_cluster())["brokers"])
     topic = NewTopic(
         options.topic,
         options.partitions,
-        options.replication,
+        options.replication or max(1, min(REPLICATION, servers)),
         topic_configs={
             "cleanup.policy": "delete",
             "retention.ms": str(retention * 1000),
