@@ -128,7 +128,7 @@ class RabbitmqServer(BrokerServer):
 
     def _run(self, *command: str) -> subprocess.Popen[bytes]:
         with (self._home / "output").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603
+            return subprocess.Popen(
                 command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -141,7 +141,7 @@ class RabbitmqServer(BrokerServer):
         async with asyncio.timeout(START_DEADLINE):
             while True:
                 try:
-                    async with await aio_pika.connect(self.url) as connection:
+                    async with aiormq.connect(self.url) as connection:
                         channel = await connection.channel()
                         probe = await channel.declare_queue(
                             "probe", durable=True, arguments={"x-queue-type": "stream"}

@@ -24,9 +24,7 @@ class StreamLog(Log):
         async with connected(self._options) as writing, connected(self._options) as reading:
             with explained(self._options):
                 await self._declare(writing)
-                publisher = await writing.channel()
-                consumer = await reading.channel(publisher_confirms=False)
-            yield StreamConnection(self._options, publisher, consumer)
+            yield StreamConnection(self._options, writing, reading)
 
     async def _declare(self, connection: Connection) -> None:
         """Create the stream if there is none. One that exists is used as it is."""
@@ -37,6 +35,5 @@ class StreamLog(Log):
             await channel.queue_declare(name, passive=True)
         except ChannelNotFoundEntity:
             channel = await connection.channel()
-            arguments = dict(self._options.arguments)
-            await channel.queue_declare(name, durable=True, arguments=arguments)
+            await channel.queue_declare(name, durable=True, arguments={**self._options.arguments})
         await channel.close()
