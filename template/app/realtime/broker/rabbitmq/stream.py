@@ -26,6 +26,13 @@ from app.realtime.broker.rabbitmq.options import Options
 READ_BYTES = 1024 * 1024
 """Bytes after which `read` returns what it has."""
 
+NOTE = 1
+"""Offsets that RabbitMQ may take between two messages.
+
+At the beginning of each segment file it notes what its publishers have sent. A segment that
+was deleted by retention before it was read leaves a gap that is larger.
+"""
+
 
 class StreamConnection(LogConnection):
     """Appends to a stream on one connection, and reads it on another one.
@@ -142,7 +149,7 @@ class StreamConnection(LogConnection):
     def _entries(self, message: DeliveredMessage) -> list[Entry]:
         """What a message has, which must be the next one."""
         offset = offset_of(message)
-        if self._next is not None and offset != self._next:
+        if self._next is not None and offset > self._next + NOTE:
             raise OffsetLost(f"the stream {self._stream!r} has lost messages before {offset}")
         self._next = offset + 1
         entries = decode(offset, message.body)
