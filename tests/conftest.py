@@ -1,5 +1,6 @@
 """The snapshot of the working tree that all tests render, made once per run."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -11,7 +12,14 @@ import pytest
 
 from tests.postgres_server import FOLDER_VARIABLE, copy_postgres
 from tests.scratch import make_scratch_folder
-from tests.template import SNAPSHOT_VARIABLE, Combination, Rendered, render, take_snapshot
+from tests.template import (
+    SNAPSHOT_VARIABLE,
+    Combination,
+    Rendered,
+    render,
+    snapshot,
+    take_snapshot,
+)
 
 SCRATCH = pytest.StashKey[Path]()
 """What to remove in the end."""
@@ -47,8 +55,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 # These take minutes. One that began last would keep everybody waiting.
 LONGEST = (
+    "test_suite_passes_and_skips_nothing[none-rabbitmq-none]",
     "test_suite_passes_and_skips_nothing[cookie-redis-none]",
     "test_suite_passes_and_skips_nothing[ticket-redis-none]",
+    "test_suite_passes_and_skips_nothing[none-postgres-none]",
+    "test_suite_passes_and_skips_nothing[none-nats-none]",
+    "test_suite_passes_and_skips_nothing[none-kafka-none]",
     "test_suite_passes_and_skips_nothing[jwt-redis-none]",
     "test_suite_passes_and_skips_nothing[none-redis-none]",
     "test_suite_passes_and_skips_nothing[first_message-redis-none]",
@@ -71,11 +83,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """Rendered projects to look at, each made once: tests leave them as they are."""
+def rendered() -> Rendered:
+    """Rendered projects to look at, each made once in a run: tests leave them as they are."""
+    folder = snapshot().with_name("rendered")
 
     @cache
     def project(combination: Combination) -> Path:
-        return render(tmp_path_factory.mktemp(str(combination)) / "my-chat", combination)
+        home = folder / str(combination)
+        home.mkdir(parents=True, exist_ok=True)
+        destination = home / "my-chat"
+        with (home / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another of pytest's workers may be making it
+            return destination if destination.exists() else render(destination, combination)
 
     return project

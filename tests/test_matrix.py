@@ -1,31 +1,51 @@
 """Every combination of answers gives a project that keeps what the template promises."""
 
+import itertools
 import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tests.gates import expect_none
 from tests.gates.dependencies import undeclared_or_unused
-from tests.gates.files import files_in, in_no_project, wrong_files
+from tests.gates.files import in_no_project, wrong_files
 from tests.gates.residue import traces_of_jinja, traces_of_unchosen
 from tests.gates.suite import (
+    OF_THE_BROKER,
     OF_THE_WHOLE,
     PROVEN_WITH_COOKIE,
     collected,
     failing_tests,
-    sibling_of,
+    provers,
     suite_of,
 )
 from tests.gates.syntax import unparsable
 from tests.gates.tools import lint_errors, type_errors, unformatted
-from tests.template import COMBINATIONS, Combination, Rendered, render, sample, snapshot
+from tests.matrix import contents, dependences, modules, pairs
+from tests.template import (
+    COMBINATIONS,
+    Combination,
+    Rendered,
+    choices,
+    render,
+    sample,
+    snapshot,
+)
 
 every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 
 
+# --- Suites ---------------------------------------------------------------------
+
+
 # Those of the sample run theirs in environments of their own: tests/test_install.py.
-@pytest.mark.parametrize("combination", [c for c in COMBINATIONS if c not in sample()], ids=str)
+@pytest.mark.parametrize(
+    "combination",
+    [it for it in dict.fromkeys([*provers(), *pairs()]) if it not in sample()],
+    ids=str,
+)
 def test_suite_passes_and_skips_nothing(tmp_path: Path, combination: Combination) -> None:
     project = render(tmp_path / "my-chat", combination)
     expect_none(failing_tests(project, suite_of(combination)))
@@ -58,42 +78,69 @@ def test_the_default_run_has_the_owners_tests_and_each_mark_its_own(tmp_path: Pa
 
 def test_every_suite_that_a_selection_names_is_there() -> None:
     template = snapshot() / "template"
-    for name in (*PROVEN_WITH_COOKIE, *OF_THE_WHOLE):
+    for name in (*PROVEN_WITH_COOKIE, *OF_THE_WHOLE, *OF_THE_BROKER):
         assert (template / name).exists(), name
 
 
-# What may differ between siblings, beside the files of an option alone.
-FILES_WITH_ANSWERS = {
+# --- What a suite proves for other combinations ---------------------------------
+
+
+def test_any_two_answers_occur_together_in_a_project_whose_suite_runs() -> None:
+    for one, other in itertools.combinations(("auth", "broker", "client"), 2):
+        for answers in itertools.product(choices(one), choices(other)):
+            wanted = {one: answers[0], other: answers[1]}.items()
+            assert any(wanted <= asdict(it).items() for it in pairs()), dict(wanted)
+
+
+SEVERAL_ANSWERS = {
     ".copier-answers.yml",
     ".env.example",
     ".github/workflows/ci.yml",
     "README.md",
-    "app/client/__init__.py",
-    "app/realtime/broker/__init__.py",
     "docs/recipes.md",
     "pyproject.toml",
-    "tests/support/broker/__init__.py",
 }
+"""Files in which several answers make a difference."""
 
 
-@every_combination
-def test_is_what_its_sibling_is(rendered: Rendered, combination: Combination) -> None:
-    """So that what the sibling's suite proves holds here too."""
-    project, sibling = rendered(combination), rendered(sibling_of(combination))
-    shared = files_in(project) & files_in(sibling) - FILES_WITH_ANSWERS
-    assert "app/realtime/manager.py" in shared
-    expect_none(
-        [
-            f"{name}: differs from that of {sibling_of(combination)}"
-            for name in sorted(shared)
-            if (project / name).read_bytes() != (sibling / name).read_bytes()
-        ]
-    )
+def test_what_a_file_contains_depends_on_one_answer(rendered: Rendered) -> None:
+    """So the suite that proves it for an answer proves it for all projects with that answer."""
+    found = dependences({it: contents(rendered, it) for it in COMBINATIONS})
+    assert found["app/auth/__init__.py"] == {"auth"}
+    assert found["app/realtime/manager.py"] == set()
+    assert {name for name, questions in found.items() if len(questions) > 1} == SEVERAL_ANSWERS
 
 
-@every_combination
-def test_types_are_strict(rendered: Rendered, combination: Combination) -> None:
-    expect_none(type_errors(rendered(combination)))
+def test_a_file_that_depends_on_two_answers_is_found() -> None:
+    of = {
+        it: {"one": it.auth, "two": it.auth + it.broker, "none": ""}
+        for it in COMBINATIONS
+        if it.client == "none"
+    }
+    assert dependences(of) == {"one": {"auth"}, "two": {"auth", "broker"}, "none": set()}
+
+
+# --- Files ------------------------------------------------------------------------
+
+
+def test_every_distinct_module_is_formatted_linted_and_typed(rendered: Rendered) -> None:
+    """In a project of those that together have all of them."""
+    findings = []
+    for combination in modules(rendered):
+        project = rendered(combination)
+        found = [*unformatted(project), *lint_errors(project), *type_errors(project)]
+        findings += [f"{combination}: {it}" for it in found]
+    expect_none(findings)
+
+
+def test_the_projects_with_every_distinct_module_have_every_distinct_module(
+    rendered: Rendered,
+) -> None:
+    def modules_of(combinations: Iterable[Combination]) -> set[tuple[str, str]]:
+        found = {it for chosen in combinations for it in contents(rendered, chosen).items()}
+        return {it for it in found if it[0].endswith(".py")}
+
+    assert modules_of(modules(rendered)) == modules_of(COMBINATIONS)
 
 
 @every_combination
@@ -118,16 +165,6 @@ def test_has_no_trace_of_other_options(rendered: Rendered, combination: Combinat
 @every_combination
 def test_every_file_parses(rendered: Rendered, combination: Combination) -> None:
     expect_none(unparsable(rendered(combination)))
-
-
-@every_combination
-def test_formatter_changes_nothing(rendered: Rendered, combination: Combination) -> None:
-    expect_none(unformatted(rendered(combination)))
-
-
-@every_combination
-def test_linter_is_content(rendered: Rendered, combination: Combination) -> None:
-    expect_none(lint_errors(rendered(combination)))
 
 
 @every_combination

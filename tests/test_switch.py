@@ -7,41 +7,25 @@ import pytest
 from copier import VcsRef
 
 from tests.gates import expect_none
+from tests.matrix import transitions
 from tests.owner import differences, hand_over, take_back
 from tests.template import (
-    COMBINATIONS,
     DEFAULT,
     Combination,
     Rendered,
-    choices,
     render,
     run_copier,
     update,
 )
 
 
-def neighbours(combination: Combination) -> list[tuple[str, str]]:
-    """Every answer that is not the one of this combination, with its question."""
-    return [
-        (question, answer)
-        for question, current in asdict(combination).items()
-        for answer in choices(question)
-        if answer != current
-    ]
-
-
-@pytest.mark.parametrize("before", COMBINATIONS, ids=str)
-def test_every_other_answer_gives_a_fresh_project_with_the_owners_edits(
-    tmp_path: Path, rendered: Rendered, before: Combination
+@pytest.mark.parametrize(("before", "question", "answer"), transitions(), ids=str)
+def test_another_answer_gives_a_fresh_project_with_the_owners_edits(
+    tmp_path: Path, rendered: Rendered, before: Combination, question: str, answer: str
 ) -> None:
     project = hand_over(render(tmp_path / "my-chat", before))
-    findings = []
-    for question, answer in neighbours(before):
-        update(project, {question: answer}, VcsRef.CURRENT)
-        fresh = rendered(replace(before, **{question: answer}))
-        findings += [f"{question}={answer}: {it}" for it in differences(project, fresh)]
-        take_back(project)
-    expect_none(findings)
+    update(project, {question: answer}, VcsRef.CURRENT)
+    expect_none(differences(project, rendered(replace(before, **{question: answer}))))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +34,8 @@ def test_every_other_answer_gives_a_fresh_project_with_the_owners_edits(
         (DEFAULT, replace(DEFAULT, auth="jwt", client="none")),
         (Combination("none", "memory", "none"), Combination("ticket", "redis", "html")),
         (Combination("first_message", "redis", "none"), Combination("none", "memory", "html")),
+        (Combination("jwt", "kafka", "html"), Combination("cookie", "postgres", "none")),
+        (Combination("none", "nats", "none"), Combination("jwt", "rabbitmq", "html")),
     ],
     ids=str,
 )
@@ -81,7 +67,7 @@ def test_the_name_is_switched(tmp_path: Path) -> None:
 def test_an_answer_that_is_refused_changes_nothing(tmp_path: Path, rendered: Rendered) -> None:
     project = hand_over(render(tmp_path / "my-chat"))
     with pytest.raises(ValueError, match="Invalid choice for 'broker'"):
-        update(project, {"broker": "kafka"}, VcsRef.CURRENT)
+        update(project, {"broker": "pigeon"}, VcsRef.CURRENT)
     expect_none(differences(project, rendered(DEFAULT)))
 
 

@@ -10,6 +10,7 @@ from pathspec import GitIgnoreSpec
 from tests.gates import expect_none
 from tests.gates.files import files_in
 from tests.gates.suite import failing_tests
+from tests.matrix import pairs
 from tests.owner import (
     LAST_LINE,
     OWN_FILE,
@@ -21,7 +22,6 @@ from tests.owner import (
 )
 from tests.releases import combinations_of, take_history
 from tests.template import (
-    COMBINATIONS,
     DEFAULT,
     QUESTIONNAIRE,
     Combination,
@@ -36,7 +36,7 @@ from tests.template import (
 )
 
 
-@pytest.mark.parametrize("chosen", COMBINATIONS, ids=str)
+@pytest.mark.parametrize("chosen", pairs(), ids=str)
 def test_a_copy_is_the_same_each_time(
     tmp_path: Path, rendered: Rendered, chosen: Combination
 ) -> None:
@@ -57,20 +57,23 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return template, take_history(template)
 
 
-@pytest.mark.parametrize("chosen", COMBINATIONS, ids=str)
+@pytest.mark.parametrize("chosen", pairs(), ids=str)
 def test_the_previous_release_is_updated_to_this_one(
     tmp_path: Path, history: tuple[Path, list[str]], chosen: Combination
 ) -> None:
     """Where it did not have an answer yet, the update brings that as well."""
     template, releases = history
     previous = releases[-2]
+    known = combinations_of(template, previous)
     before = chosen
-    if chosen not in combinations_of(template, previous):
-        before = replace(chosen, auth=DEFAULT.auth)
+    if before not in known:
+        before = replace(before, broker=DEFAULT.broker)
+    if before not in known:
+        before = replace(before, auth=DEFAULT.auth)
     project = render(tmp_path / "my-chat", before, template=template, revision=previous)
     edited = ["pyproject.toml"]
     hand_over(project, edited)
-    update(project, {"auth": chosen.auth}, None, trusting=True)
+    update(project, {"auth": chosen.auth, "broker": chosen.broker}, None, trusting=True)
     fresh = render(tmp_path / "new" / "my-chat", chosen, template=template)
     expect_none(differences(project, fresh, edited))
 

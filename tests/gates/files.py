@@ -229,13 +229,13 @@ def belongs_to(combination: Combination, name: str) -> bool:
             return False
     if combination.broker == "memory":
         is_of_servers = re.fullmatch(
-            r"tests/engine/((soak|auth/accounts)/broker|workers)/.*"
+            r"tests/engine/(soak/(broker|workers)|workers)/.*"
             r"|tests/support/(broker_server|pair|proxy)\.py",
             name,
         )
         if is_of_servers:
             return False
-    if combination.auth == "none" and name.startswith("tests/engine/auth/"):
+    if combination.auth == "none" and re.match(r"tests/engine/(workers/)?auth/", name):
         return False
     return not (combination.client == "none" and name.startswith("tests/engine/client/"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.postgres_server import postgres_folders
 from tests.redis_server import redis_folder
-from tests.template import DEFAULT, Combination
+from tests.template import DEFAULT, Combination, choices
 
 # What the other styles with accounts have in common with cookie, which runs it.
 PROVEN_WITH_COOKIE = [
@@ -22,6 +22,11 @@ PROVEN_WITH_COOKIE = [
     "tests/engine/auth/accounts/test_settings.py",
     "tests/engine/auth/accounts/test_throttle.py",
     "tests/engine/broker",
+    "tests/engine/workers/test_api.py",
+    "tests/engine/workers/test_backend.py",
+    "tests/engine/workers/test_outage.py",
+    "tests/engine/workers/test_plain_uvicorn.py",
+    "tests/engine/workers/test_workers.py",
     "tests/engine/server/test_control_frames.py",
     "tests/engine/server/test_deploy.py",
     "tests/engine/server/test_frames.py",
@@ -66,30 +71,57 @@ OF_THE_WHOLE = [
 ]
 
 
-def sibling_of(combination: Combination) -> Combination:
-    """The project whose suite proves the most of what this one has.
+# What the engine promises on whichever broker.
+OF_THE_BROKER = [
+    "tests/engine/broker",
+    "tests/engine/workers",
+    "tests/engine/test_api.py",
+    "tests/engine/test_history_pages.py",
+    "tests/engine/test_presence.py",
+    "tests/engine/test_publisher.py",
+    "tests/engine/test_realtime.py",
+    "tests/engine/test_recovery.py",
+    "tests/engine/test_signals.py",
+]
 
-    It has Redis, since its suite runs with memory:// too. Which client is shipped makes no
-    difference to the server.
+
+def prover_of_style(auth: str) -> Combination:
+    """The project whose suite proves most of what a style of authentication has.
+
+    It has Redis, since its suite runs with memory:// too.
     """
-    return Combination(combination.auth, "redis", "none")
+    return Combination(auth, "redis", "none")
+
+
+def prover_of_broker(broker: str) -> Combination:
+    """The project whose suite proves what a broker has."""
+    return Combination("none", broker, "none")
+
+
+def provers() -> list[Combination]:
+    """The projects that prove a style of authentication or a broker."""
+    styles = [prover_of_style(auth) for auth in choices("auth")]
+    brokers = [prover_of_broker(it) for it in choices("broker") if it not in {"memory", "redis"}]
+    return [*styles, *brokers]
 
 
 def suite_of(combination: Combination) -> list[str]:
     """The arguments for pytest that run what has to be run for a combination.
 
-    `tests/test_matrix.py` compares the rest with its sibling, which runs it.
+    `tests/test_matrix.py` shows that the rest is what one of the provers has.
     """
     marks = "not soak and not browser" if combination.client == "html" else "not soak"
     both = ["-m", marks]  # the owner's tests and the engine's
-    if combination != sibling_of(combination):
-        own = ["tests/engine/client"] if combination.client != "none" else []
-        if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
-            own.append(OF_THE_DRIVERS)
-        return [*both, *OF_THE_WHOLE, *own]
-    if combination.auth in {"none", "cookie"}:
-        return both
-    return [*both, *(f"--ignore={name}" for name in PROVEN_WITH_COOKIE)]
+    if combination == prover_of_style(combination.auth):
+        if combination.auth in {"none", "cookie"}:
+            return both
+        return [*both, *(f"--ignore={name}" for name in PROVEN_WITH_COOKIE)]
+    if combination in provers():
+        return [*both, "-k", "not memory", *OF_THE_WHOLE, *OF_THE_BROKER]
+    own = ["tests/engine/client"] if combination.client != "none" else []
+    if combination == DEFAULT:  # which is installed alone: nothing imports its drivers
+        own.append(OF_THE_DRIVERS)
+    return [*both, *OF_THE_WHOLE, *own]
 
 
 def failing_tests(

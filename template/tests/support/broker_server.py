@@ -45,7 +45,7 @@ class BrokerServer(ABC):
 
     @abstractmethod
     async def lose_data(self) -> None:
-        """Lose everything that was published, while it runs or before its next start."""
+        """Lose everything that was published. It is called after `kill`, before `start`."""
 
     @abstractmethod
     async def cut(self) -> None:
@@ -61,6 +61,13 @@ class BrokerServer(ABC):
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    async def restore(self) -> None:
+        """Run and answer again, whatever a test has done to it."""
+        if self._process is None:
+            await self.start()
+        else:
+            self.resume()
 
     def pause(self) -> None:
         """Stop answering, with every connection open."""

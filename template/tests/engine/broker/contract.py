@@ -77,6 +77,32 @@ async def remembered(
 
 
 @asynccontextmanager
+async def connected(
+    url: str, history_size: int = 1000, history_seconds: float = 3600
+) -> AsyncIterator[Backend]:
+    """A backend that is connecting to its broker."""
+    backend = create_backend(url, history_size, history_seconds)
+    await backend.connect()
+    try:
+        yield backend
+    finally:
+        await backend.disconnect()
+
+
+async def subscribe(backend: Backend, channel: str) -> None:
+    """Subscribe, and wait until every publication is sure to be received."""
+    await backend.subscribe(channel)
+    async with asyncio.timeout(PATIENCE):
+        while True:  # until the broker is reached
+            try:
+                await backend.history(channel, last=0)
+            except BrokerUnavailable:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+@asynccontextmanager
 async def listening(backend: Backend, channel: str) -> AsyncIterator[list[Event]]:
     """The events of a channel, as a listener hears them."""
     heard: list[Event] = []
@@ -97,20 +123,9 @@ class BrokerContract:
 
         @asynccontextmanager
         async def connect(size: int = 1000, seconds: int = 3600) -> AsyncIterator[Backend]:
-            backend = create_backend(broker_url, size, seconds)
-            await backend.connect()
-            try:
-                await backend.subscribe(room)
-                async with asyncio.timeout(PATIENCE):
-                    while True:  # until the broker is reached
-                        try:
-                            await backend.history(room, last=0)
-                            break
-                        except BrokerUnavailable:
-                            await asyncio.sleep(0.05)
+            async with connected(broker_url, size, seconds) as backend:
+                await subscribe(backend, room)
                 yield backend
-            finally:
-                await backend.disconnect()
 
         return connect
 

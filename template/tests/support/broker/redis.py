@@ -3,22 +3,28 @@
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from testcontainers.community.redis import RedisContainer
 
+from app import PROJECT_NAME
+from tests.support.broker_server import BrokerServer, docker_runs
 from tests.support.quick_start import preload
 from tests.support.server import PATIENCE, free_port
 
 preload("redis.asyncio")
+
+DURABLE = {"save": "", "appendonly": "yes", "appendfsync": "always"}
+"""Nothing that was acknowledged is lost when the server is killed."""
+
+FORGETFUL = {"appendonly": "no"}
+"""Everything is lost when the server ends."""
 
 
 @asynccontextmanager
@@ -27,7 +33,7 @@ async def serve(folder: Path) -> AsyncIterator[str]:
     if address := os.environ.get("TEST_REDIS_URL"):
         yield address
     elif shutil.which("redis-server"):
-        async with RedisServer(folder).running() as server:
+        async with RedisServer(folder, **FORGETFUL).running() as server:
             yield server.url
     elif docker_runs():
         with RedisContainer("redis:8-alpine") as container:
@@ -37,33 +43,29 @@ async def serve(folder: Path) -> AsyncIterator[str]:
         pytest.skip("no TEST_REDIS_URL, no redis-server on PATH, and Docker does not run")
 
 
-def docker_runs() -> bool:
-    docker = shutil.which("docker")
-    if docker is None:
-        return False
-    return subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
+def find_binary() -> str:
+    """The path of `redis-server`. Skips the test if there is none."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("needs redis-server on PATH, to kill it")
+    return binary
 
 
-class RedisServer:
-    """A Redis of the test's own, which it may kill, pause and start again.
+class RedisServer(BrokerServer):
+    """A Redis of the test's own. It keeps its data in `folder`, unless it is `FORGETFUL`."""
 
-    It keeps its data in `folder`, if its `options` say so: `appendonly="yes"`.
-    """
+    accepts_within = 1.0
 
     def __init__(self, folder: Path, **options: str) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            pytest.skip("needs redis-server on PATH, to kill it")
-        self._binary = binary
-        self.folder = folder
-        self._options = {"save": "", "appendonly": "no", **options}
+        """The options are those of `redis.conf`."""
+        super().__init__(folder)
+        self._binary = find_binary()
+        self._options = {**DURABLE, **options}
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         credential = f":{options['requirepass']}@" if "requirepass" in options else ""
         self.url = f"redis://{credential}127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
-        """Start, and wait until commands are answered."""
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
         for name, value in {**self._options, "dir": str(self.folder)}.items():
             command += [f"--{name}", value]
@@ -77,27 +79,18 @@ class RedisServer:
                 else:
                     return
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Self]:
-        """Run for the length of the block."""
-        try:
-            await self.start()
-            yield self
-        finally:
-            self.kill()
+    async def lose_data(self) -> None:
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
 
-    def kill(self) -> None:
-        """End at once, without a word to anybody."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    async def cut(self) -> None:
+        async with Redis.from_url(self.url) as client:
+            for kind in ("normal", "pubsub"):
+                await client.client_kill_filter(_type=kind, skipme=True)
 
-    def pause(self) -> None:
-        """Stop answering, with every connection open."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+    async def inject(self, channel: str, payload: bytes) -> None:
+        async with Redis.from_url(self.url) as client:
+            await client.publish(f"{PROJECT_NAME}:0:{channel}", payload)
 
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+
+Server = RedisServer

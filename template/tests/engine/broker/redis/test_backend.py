@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from app.realtime.broker.redis.backend import RedisBackend
 from app.realtime.broker.redis.subscriptions import Subscriptions
 from app.realtime.protocol import Position
 from tests.engine.broker.contract import messages, remembered
-from tests.support.broker.redis import RedisServer
+from tests.support.broker.redis import FORGETFUL, RedisServer
 from tests.support.client import PATIENCE, until
 
 shared_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
@@ -55,51 +54,6 @@ async def next_publication(backend: RedisBackend) -> Publication:
 
 def record(name: str) -> Record:
     return Record(id=name, content=name, message=f"message {name}")
-
-
-@shared_redis
-async def test_a_record_of_two_processes_is_delivered_once(broker_url: str, room: str) -> None:
-    async with connected(broker_url) as one, connected(broker_url) as other:
-        await subscribe(one, room)
-        await asyncio.gather(*(b.publish(room, record("once")) for b in (one, other, one, other)))
-        await other.publish(room, record("next"))
-        first, second = [await next_publication(one) for _ in range(2)]
-        assert (first.message, second.message) == ("message once", "message next")
-        assert second.previous == first.position.offset
-
-
-@shared_redis
-async def test_processes_that_publish_at_once_share_one_sequence(
-    broker_url: str, room: str
-) -> None:
-    async with connected(broker_url) as one, connected(broker_url) as other:
-        for backend in (one, other):
-            await subscribe(backend, room)
-        names = [str(number) for number in range(500)]
-        publishes = (
-            (one, other)[number % 2].publish(room, record(name))
-            for number, name in enumerate(names)
-        )
-        await asyncio.gather(*publishes)
-        heard = [[await next_publication(backend) for _ in names] for backend in (one, other)]
-        for events in heard:
-            assert all(b.previous == a.position.offset for a, b in pairwise(events))
-        orders = [[event.message for event in events] for events in heard]
-        assert orders[0] == orders[1]
-        assert sorted(orders[0]) == sorted(f"message {name}" for name in names)
-
-
-async def test_every_publish_after_an_outage_is_taken(tmp_path: Path) -> None:
-    async with RedisServer(tmp_path).running() as redis, connected(redis.url) as backend:
-        await until(lambda: backend.alive)
-        await asyncio.gather(*(backend.publish("room", record(f"a{n}")) for n in range(10)))
-        redis.kill()
-        await until(lambda: not backend.alive)
-        with pytest.raises(BrokerUnavailable):
-            await backend.publish("room", record("meanwhile"))
-        await redis.start()
-        await until(lambda: backend.alive)
-        await asyncio.gather(*(backend.publish("room", record(f"b{n}")) for n in range(10)))
 
 
 async def test_every_channel_is_told_that_it_was_interrupted(tmp_path: Path) -> None:
@@ -141,7 +95,7 @@ async def test_of_several_subscriptions_of_a_channel_the_last_one_counts(
 
 async def test_positions_are_not_given_twice_after_a_snapshot(tmp_path: Path) -> None:
     async with (
-        RedisServer(tmp_path).running() as server,
+        RedisServer(tmp_path, **FORGETFUL).running() as server,
         connected(server.url) as backend,
         Redis.from_url(server.url) as redis,
     ):

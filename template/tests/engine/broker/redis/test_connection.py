@@ -18,7 +18,7 @@ from app.realtime.broker.redis.subscriptions import BACKOFF_BASE, BACKOFF_CAP
 from tests.engine.broker.redis.test_backend import connected, record
 from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import sign_in
-from tests.support.broker.redis import RedisServer
+from tests.support.broker.redis import FORGETFUL, RedisServer
 from tests.support.client import PATIENCE, open_client, until
 from tests.support.pair import deliver_both_ways, pair_in, start_pair, wait_until_ready
 from tests.support.server import AppServer, StartServer, free_port
@@ -30,7 +30,7 @@ UP = "websocket_broker_up"
 @pytest_asyncio.fixture
 async def redis_server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     """A Redis that keeps nothing when it ends."""
-    async with RedisServer(tmp_path).running() as server:
+    async with RedisServer(tmp_path, **FORGETFUL).running() as server:
         yield server
 
 
@@ -197,7 +197,7 @@ async def test_a_replica_that_takes_over_begins_anew(
     start_server: StartServer, tmp_path: Path, room: str
 ) -> None:
     # It may not have heard of the last publications, though it keeps what it has.
-    options = {"appendonly": "yes", "repl-diskless-sync-delay": "0"}
+    options = {"repl-diskless-sync-delay": "0"}
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
         folder.mkdir()

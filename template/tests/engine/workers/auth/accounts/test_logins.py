@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 from websockets.protocol import State
 
-from app import PROJECT_NAME
 from app.auth.accounts.live import CHANNEL
 from tests.engine.auth.accounts.test_live_logins import PATHS, closed, log_out, serves
+from tests.engine.broker.contract import connected, subscribe
 from tests.support.auth import sign_in
-from tests.support.broker.redis import RedisServer
+from tests.support.broker import BROKER
+from tests.support.broker_server import BrokerServer
 from tests.support.client import Client, Credentials, open_client
 from tests.support.pair import start_pair
 from tests.support.server import AppServer, StartServer
 
-with_redis = pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+with_broker = pytest.mark.parametrize("broker_url", [BROKER], indirect=True)
 
 
 async def start_two(start_server: StartServer, broker_url: str, folder: Path) -> list[AppServer]:
@@ -57,7 +57,7 @@ async def open_sockets(
     return clients
 
 
-@with_redis
+@with_broker
 async def test_logging_out_closes_the_sockets_of_that_login_on_every_process(
     start_server: StartServer, broker_url: str, tmp_path: Path
 ) -> None:
@@ -79,21 +79,20 @@ async def test_logging_out_closes_the_sockets_of_that_login_on_every_process(
             await serves(client)
 
 
-@with_redis
 async def test_malformed_messages_about_logins_do_no_harm(
-    start_server: StartServer, broker_url: str, tmp_path: Path
+    start_server: StartServer, broker_server: BrokerServer, tmp_path: Path
 ) -> None:
-    servers = await start_two(start_server, broker_url, tmp_path)
+    servers = await start_two(start_server, broker_server.url, tmp_path)
     this = await sign_in(servers[0].url, "ada")
-    async with AsyncExitStack() as stack, Redis.from_url(broker_url) as redis:
+    async with AsyncExitStack() as stack, connected(broker_server.url) as elsewhere:
         sockets = [
             client for server in servers for client in await open_sockets(stack, server, this)
         ]
-        channel = f"{PROJECT_NAME}:0:{CHANNEL}"
-        for login in (b"", b"\x00", b"{}", b"x" * 1_000_000):
-            assert await redis.publish(channel, b"   " + login) >= 2
-        for malformed in (b"", b"\xff\xfe", b"   \xff", b"  ", b"not in our format"):
-            assert await redis.publish(channel, malformed) >= 2
+        await subscribe(elsewhere, CHANNEL)
+        for login in ("", "\x01", "{}", "x" * 100_000):
+            await elsewhere.publish(CHANNEL, login)
+        for malformed in (b"", b"  ", b"not in our format"):
+            await broker_server.inject(CHANNEL, malformed)
         for client in sockets:
             await serves(client)
         await log_out(servers[0].url, this)
@@ -104,27 +103,26 @@ async def test_malformed_messages_about_logins_do_no_harm(
 
 @pytest.mark.parametrize("outage", ["killed", "paused"])
 async def test_a_login_that_ends_during_an_outage_ends_everywhere_afterwards(
-    start_server: StartServer, tmp_path: Path, outage: str
+    start_server: StartServer, broker_server: BrokerServer, tmp_path: Path, outage: str
 ) -> None:
-    async with RedisServer(tmp_path).running() as redis_server:
-        servers = await start_two(start_server, redis_server.url, tmp_path)
-        this = await sign_in(servers[0].url, "ada")
-        async with AsyncExitStack() as stack:
-            here = await open_sockets(stack, servers[0], this)
-            there = await open_sockets(stack, servers[1], this)
-            if outage == "killed":
-                redis_server.kill()
-            else:
-                redis_server.pause()
-            began = time.monotonic()
-            await log_out(servers[0].url, this)
-            assert time.monotonic() - began < 2
-            assert [await closed(client) for client in here] == [4401, 4401]
-            assert [client.socket.state for client in there] == [State.OPEN] * 2
-            if outage == "killed":
-                await redis_server.start()
-            else:
-                redis_server.resume()
-            assert [await closed(client, patience=10) for client in there] == [4401, 4401]
-        for server in servers:
-            assert "Traceback" not in server.read_log()
+    servers = await start_two(start_server, broker_server.url, tmp_path)
+    this = await sign_in(servers[0].url, "ada")
+    async with AsyncExitStack() as stack:
+        here = await open_sockets(stack, servers[0], this)
+        there = await open_sockets(stack, servers[1], this)
+        if outage == "killed":
+            broker_server.kill()
+        else:
+            broker_server.pause()
+        began = time.monotonic()
+        await log_out(servers[0].url, this)
+        assert time.monotonic() - began < 2
+        assert [await closed(client) for client in here] == [4401, 4401]
+        assert [client.socket.state for client in there] == [State.OPEN] * 2
+        if outage == "killed":
+            await broker_server.start()
+        else:
+            broker_server.resume()
+        assert [await closed(client, patience=10) for client in there] == [4401, 4401]
+    for server in servers:
+        assert "Traceback" not in server.read_log()

@@ -1,0 +1,101 @@
+"""Which combinations prove something, where all of them would prove it again and again.
+
+`MATRIX=full`, which `make matrix` sets, takes all of them instead.
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import asdict, fields, replace
+from functools import cache
+
+from tests.gates.files import files_in
+from tests.template import COMBINATIONS, Combination, Rendered
+
+IS_FULL = os.environ.get("MATRIX") == "full"
+
+QUESTIONS = tuple(field.name for field in fields(Combination))
+
+
+@cache
+def pairs() -> tuple[Combination, ...]:
+    """Few combinations in which any two answers to two questions occur together."""
+    if IS_FULL:
+        return COMBINATIONS
+    parts = {
+        combination: set(itertools.combinations(asdict(combination).items(), 2))
+        for combination in COMBINATIONS
+    }
+    return tuple(cover(parts))
+
+
+def modules(rendered: Rendered) -> list[Combination]:
+    """Few combinations in which every distinct Python module of all projects occurs."""
+    if IS_FULL:
+        return list(COMBINATIONS)
+    parts = {
+        combination: {it for it in contents(rendered, combination).items() if it[0].endswith(".py")}
+        for combination in COMBINATIONS
+    }
+    return cover(parts)
+
+
+def cover(parts: Mapping[Combination, Set[object]]) -> list[Combination]:
+    """Combinations whose parts together are all parts: always the one that adds most."""
+    left = set[object]().union(*parts.values())
+    chosen: list[Combination] = []
+    while left:
+        best = max(parts, key=lambda it: len(parts[it] & left))
+        chosen.append(best)
+        left -= parts[best]
+    return chosen
+
+
+def contents(rendered: Rendered, combination: Combination) -> dict[str, str]:
+    """A digest of each file of a project."""
+    project = rendered(combination)
+    return {
+        name: hashlib.sha256((project / name).read_bytes()).hexdigest()
+        for name in files_in(project)
+    }
+
+
+def dependences(of: dict[Combination, dict[str, str]]) -> dict[str, set[str]]:
+    """The questions whose answers change what is in a file, where the file is."""
+    found: dict[str, set[str]] = {}
+    for combination, files_of_it in of.items():
+        for question, other in neighbours(combination, of):
+            for name in files_of_it.keys() & of[other].keys():
+                found.setdefault(name, set())
+                if files_of_it[name] != of[other][name]:
+                    found[name].add(question)
+    return found
+
+
+def neighbours(
+    combination: Combination, among: Iterable[Combination]
+) -> Iterator[tuple[str, Combination]]:
+    """Those that differ in one answer, with its question."""
+    there = set(among)
+    for question in QUESTIONS:
+        for other in {getattr(it, question) for it in there}:
+            neighbour = replace(combination, **{question: other})
+            if neighbour != combination and neighbour in there:
+                yield question, neighbour
+
+
+def transitions() -> list[tuple[Combination, str, str]]:
+    """Every change of an answer, each in one combination: before, question, after."""
+    if IS_FULL:
+        return [
+            (before, question, getattr(after, question))
+            for before in COMBINATIONS
+            for question, after in neighbours(before, COMBINATIONS)
+        ]
+    found: dict[tuple[str, str, str], Combination] = {}
+    for before in pairs():
+        for question, after in neighbours(before, COMBINATIONS):
+            change = (question, getattr(before, question), getattr(after, question))
+            found.setdefault(change, before)
+    return [(before, question, after) for (question, _, after), before in found.items()]
