@@ -9,19 +9,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aio_pika
+import aiormq
 import pytest
-from aio_pika.exceptions import AMQPError
-from testcontainers.community.rabbitmq import RabbitMqContainer
+from aiormq.exceptions import AMQPError
+from pamqp.common import FieldTable
+from testcontainers.core.container import DockerContainer
 
+from app import PROJECT_NAME
 from tests.support.broker_server import BrokerServer, docker_runs
 from tests.support.quick_start import preload
 from tests.support.server import free_port
 
-preload("aio_pika")
+preload("aiormq")
 
 HERE = "127.0.0.1"
 INSTALLED_IN = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin", "/usr/local/sbin")
+
+STREAM: FieldTable = {"x-queue-type": "stream"}
 
 START_DEADLINE = 60
 """Seconds. A start takes 5 to 10 of them on an idle machine."""
@@ -47,9 +51,11 @@ async def serve(folder: Path) -> AsyncIterator[str]:
         async with RabbitmqServer(folder).running() as server:
             yield server.url
     elif docker_runs():
-        with RabbitMqContainer("rabbitmq:4-alpine") as container:
+        with DockerContainer("rabbitmq:4-alpine").with_exposed_ports(5672) as container:
             host, port = container.get_container_host_ip(), container.get_exposed_port(5672)
-            yield f"amqp://guest:guest@{host}:{port}"
+            url = f"amqp://guest:guest@{host}:{port}"
+            await until_streams_answer(url)
+            yield url
     else:
         pytest.skip("no TEST_RABBITMQ_URL, RabbitMQ is not installed, and Docker does not run")
 
@@ -61,6 +67,21 @@ def scripts() -> Path | None:
     """
     found = (Path(folder) for folder in INSTALLED_IN if Path(folder, "rabbitmq-server").exists())
     return next(found, None)
+
+
+async def until_streams_answer(url: str) -> None:
+    """Wait until streams can be used, which is a second later than connecting."""
+    async with asyncio.timeout(START_DEADLINE):
+        while True:
+            try:
+                async with aiormq.connect(url) as connection:
+                    channel = await connection.channel()
+                    await channel.queue_declare("probe", durable=True, arguments=STREAM)
+                    await channel.basic_publish(b"", routing_key="probe", mandatory=True)
+            except (AMQPError, OSError):
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 class RabbitmqServer(BrokerServer):
@@ -117,7 +138,7 @@ class RabbitmqServer(BrokerServer):
         if self._epmd is None:  # it knows the names of Erlang's nodes, and RabbitMQ needs one
             self._epmd = self._run("epmd", "-address", HERE, "-port", str(self._epmd_port))
         self._process = self._run(str(self._scripts / "rabbitmq-server"))
-        await self._answers()
+        await until_streams_answer(self.url)
 
     async def stop(self) -> None:
         self.kill()
@@ -136,31 +157,8 @@ class RabbitmqServer(BrokerServer):
                 stderr=subprocess.STDOUT,
             )
 
-    async def _answers(self) -> None:
-        """Wait until streams can be used, which is a second later than connecting."""
-        async with asyncio.timeout(START_DEADLINE):
-            while True:
-                try:
-                    async with aiormq.connect(self.url) as connection:
-                        channel = await connection.channel()
-                        probe = await channel.declare_queue(
-                            "probe", durable=True, arguments={"x-queue-type": "stream"}
-                        )
-                        await channel.default_exchange.publish(
-                            aio_pika.Message(b""), routing_key=probe.name
-                        )
-                        await probe.delete(if_unused=False, if_empty=False)
-                except (AMQPError, OSError):
-                    await asyncio.sleep(0.05)
-                else:
-                    return
-
     async def lose_data(self) -> None:
-        was_running = self._process is not None
-        self.kill()
-        shutil.rmtree(self._home / "data", ignore_errors=True)
-        if was_running:
-            await self.start()
+        shutil.rmtree(self._home / "data")
 
     async def cut(self) -> None:
         await self.control("close_all_connections", "cut by a test")
@@ -172,8 +170,10 @@ class RabbitmqServer(BrokerServer):
         )
         assert await process.wait() == 0, arguments
 
-    async def inject(self, channel: str, payload: bytes) -> None:
-        raise NotImplementedError
+    async def inject(self, channel: str, payload: bytes) -> None:  # noqa: ARG002 - all share one
+        async with aiormq.connect(self.url) as connection:
+            channel_of_amqp = await connection.channel()
+            await channel_of_amqp.basic_publish(payload, routing_key=PROJECT_NAME, mandatory=True)
 
 
 Server = RabbitmqServer

@@ -84,6 +84,7 @@ class Consumer:
 
 def offset_of(message: DeliveredMessage) -> int:
     """The offset of a message in its stream."""
-    offset = (message.header.properties.headers or {})["x-stream-offset"]
-    assert isinstance(offset, int)
+    offset = (message.header.properties.headers or {}).get("x-stream-offset")
+    if not isinstance(offset, int):
+        raise LogUnavailable("RabbitMQ sent a message without the offset that streams have")
     return offset

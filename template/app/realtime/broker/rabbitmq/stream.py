@@ -46,7 +46,7 @@ class StreamConnection(LogConnection):
         self._writing = writing
         self._reading = reading
         self._publisher: AbstractChannel | None = None
-        self._consumer: Consumer | None = None
+        self._consumer: Consumer  # once `seek` was called
         self._next: int | None = None
         """The offset of the message that has to come next, once one has come."""
         self._start = 0
@@ -88,7 +88,6 @@ class StreamConnection(LogConnection):
                 routing_key=self._stream,
                 properties=Basic.Properties(message_id=message_id),
                 mandatory=True,
-                wait=False,  # until it is written, as it waits for the confirmation
             )
         except PublishError as error:
             raise LogUnavailable(f"the stream {self._stream!r} was deleted") from error
@@ -136,7 +135,6 @@ class StreamConnection(LogConnection):
 
     async def read(self) -> Sequence[Entry]:
         consumer = self._consumer
-        assert consumer is not None  # `seek` comes first
         entries: list[Entry] = []
         size = 0
         with explained(self._options):
