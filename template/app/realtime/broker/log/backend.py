@@ -90,17 +90,12 @@ class LogBackend(Backend):
                 supervising.cancel()
 
     async def _open(self, channel: str) -> None:
-        partition = self._partition(channel)
-        if partition is not None and partition.is_known:
+        if self._supervisor.ready.is_set():
+            partition = self._supervisor.partitions[self._number_of(channel)]
             self._channels.hear(channel, partition.known)
 
     async def _close(self, channel: str) -> None:
         self._channels.unhear(channel)
-
-    def _partition(self, channel: str) -> Partition | None:
-        """The partition of a channel. None before the first connection."""
-        partitions = self._supervisor.partitions
-        return partitions[number_of(channel, len(partitions))] if partitions else None
 
     # --- Publishing -------------------------------------------------------------------
 
@@ -125,14 +120,14 @@ class LogBackend(Backend):
 
     def _known_position(self, channel: str, record: Record) -> Position | None:
         """The position of a record that the channel remembers already."""
-        partition = self._partition(channel)
-        if partition is None or not self._supervisor.ready.is_set():
+        if not self._supervisor.ready.is_set():
             return None
         first = self._channels.find(channel, record.id, time.time())
         if first is None:
             return None
         if first.digest.hex() != record.digest:
             raise IdTaken(record.id)
+        partition = self._supervisor.partitions[self._number_of(channel)]
         return Position(epoch=partition.known.epoch, offset=first.offset)
 
     def _note_failure(self, answer: "asyncio.Future[Position | None]") -> None:
@@ -192,18 +187,18 @@ class LogBackend(Backend):
             raise self._fail(
                 BrokerUnavailable(f"{self._name} was not read up to its end in time")
             ) from error
-        self._failed = False
         self._channels.forget_unused(time.time())
-        partition = self._partition(channel)
-        assert partition is not None
-        return partition
+        return self._supervisor.partitions[self._number_of(channel)]
+
+    def _number_of(self, channel: str) -> int:
+        return number_of(channel, len(self._supervisor.partitions))
 
     # --- What the supervisor reads --------------------------------------------------------
 
     def take(self, partition: Partition, entry: Entry, content: Content) -> None:
         """Take an entry of the epoch that its partition is in."""
         name = content.channel
-        if number_of(name, len(self._supervisor.partitions)) != partition.number:
+        if self._number_of(name) != partition.number:
             return  # written when the log had fewer partitions
         is_delivered = partition.is_live and self._is_heard(name)
         if content.kind == PLAIN:
@@ -231,9 +226,8 @@ class LogBackend(Backend):
 
     def resubscribed(self, partition: Partition) -> None:
         """Tell everybody who hears a channel of the partition that something may be missing."""
-        count = len(self._supervisor.partitions)
         for name in [*{*self._listeners, *self._subscribed}]:
-            if number_of(name, count) == partition.number:
+            if self._number_of(name) == partition.number:
                 self._deliver(Resubscribed(name))
 
 

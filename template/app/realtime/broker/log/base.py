@@ -90,7 +90,8 @@ class LogConnection(ABC):
         Returns when the log has confirmed all of them, which means that it keeps them when its
         server is killed, and one result for each: why it was not taken, or None. Raises
         `LogUnavailable` if it is not known which of them were appended. Each one may have been
-        appended, but none of them twice, and none of them later.
+        appended, also more than once: readers skip an entry of a writer behind a later one of
+        the same writer, in the same partition.
 
         It is called with up to a few hundred drafts, which together have up to some megabytes,
         and not again before it has returned.
@@ -130,6 +131,6 @@ class Log(ABC):
         """A connection for the length of the block, in which the log exists.
 
         A log that does not exist is created. Raises `LogUnavailable`. When the block ends,
-        however it ends, the connection and all of its tasks have ended within a second, and
+        however it ends, the connection and all of its tasks have ended within about a second, and
         the server remembers nothing of the reader.
         """

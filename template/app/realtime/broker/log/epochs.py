@@ -113,20 +113,16 @@ class Epochs:
         claim = content.claim
         if claim is None:
             return Verdict.SAME
+        known = self._stamps.get(claim.seen)
         if claim.seen >= offset:
             self._end(claim.epoch, offset)
-            return Verdict.SAME
-        known = self._stamps.get(claim.seen)
-        if known is None:
-            return Verdict.SAME
-        if known != claim.stamp:
-            if claim.epoch in self._ended:
-                return Verdict.SAME
+        elif known == claim.stamp:
+            return self._compare(offset, *self._follow(claim.epoch, claim.seen))
+        elif known is not None and claim.epoch not in self._ended:
             if not self.is_fresh:
                 return Verdict.CONTRADICTS
             self._end(claim.epoch, offset)
-            return Verdict.SAME
-        return self._compare(offset, *self._follow(claim.epoch, claim.seen))
+        return Verdict.SAME
 
     def _compare(self, offset: int, epoch: str, begins_at: int) -> Verdict:
         """Compare the epoch of a true claim with what this reader knows."""

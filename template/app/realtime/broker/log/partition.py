@@ -1,6 +1,6 @@
 """One partition of the log, as far as this worker has read it."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Protocol
 
 from app.realtime.broker.log.base import Entry
@@ -10,6 +10,10 @@ from app.realtime.broker.log.epochs import Epochs, Verdict
 
 MAX_EARLY = 10_000
 """Entries that may wait until the epoch is known. The oldest are given up first."""
+
+
+MAX_WRITERS = 10_000
+"""Workers whose last entry is known. Those that wrote longest ago are forgotten first."""
 
 
 class Sink(Protocol):
@@ -46,6 +50,8 @@ class Partition:
         self._sink = sink
         self._was_live = was_live
         self._early: deque[tuple[Entry, Content]] = deque(maxlen=MAX_EARLY)
+        self._written: OrderedDict[bytes, int] = OrderedDict()
+        """The number of the last message of each worker."""
 
     @property
     def is_known(self) -> bool:
@@ -70,6 +76,7 @@ class Partition:
         self.is_live = False
         self.expected = None
         self._early.clear()
+        self._written.clear()
 
     def note(self, offset: int, stamp: Stamp) -> None:
         """An entry that says nothing was read."""
@@ -84,7 +91,7 @@ class Partition:
             return False
         if verdict is Verdict.BEGINS:
             self._begin()
-        if content.kind != CANARY:
+        if content.kind != CANARY and self._is_new(content.stamp):
             if self.is_known:
                 self._sink.take(self, entry, content)
             else:
@@ -94,14 +101,26 @@ class Partition:
             self._catch_up()
         return True
 
+    def _is_new(self, stamp: Stamp) -> bool:
+        """Whether a message is not a copy: a log may append what it is sent again after a fault.
+
+        A worker's messages are numbered in the order in which it appends them.
+        """
+        worker, number = stamp[:8], int.from_bytes(stamp[8:])
+        is_new = number > self._written.get(worker, 0)
+        if is_new:
+            self._written[worker] = number
+            self._written.move_to_end(worker)
+            if len(self._written) > MAX_WRITERS:
+                self._written.popitem(last=False)
+        return is_new
+
     def _catch_up(self) -> None:
-        self.is_caught_up = True
-        if not self.is_live:
-            self.is_live = True
-            self.report = None
-            if self._was_live:
-                self._sink.resubscribed(self)
-            self._was_live = True
+        self.is_caught_up = self.is_live = True
+        self.report = None
+        if self._was_live:
+            self._sink.resubscribed(self)
+        self._was_live = True
 
     def _begin(self) -> None:
         """Go on in the epoch that has begun."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from app.realtime.broker.base import PUBLISH_DEADLINE
 from app.realtime.broker.log.base import (
     Entry,
     Log,
