@@ -1,0 +1,132 @@
+"""A Redis Cluster of the test's own: three masters with a replica each."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from app.realtime.broker.redis.names import BUCKET_PREFIXES, BUCKET_SLOTS, SLOTS, bucket_of
+from tests.support.broker.redis.server import RedisServer, until_answered
+from tests.support.broker_server import BrokerServer
+from tests.support.server import PATIENCE, free_port
+
+MASTERS = 3
+
+NODE_TIMEOUT = 1500
+"""Milliseconds of silence after which a master is replaced."""
+
+CONF = {
+    "cluster-enabled": "yes",
+    "cluster-node-timeout": str(NODE_TIMEOUT),
+    "cluster-replica-validity-factor": "0",
+    "cluster-require-full-coverage": "no",
+    "repl-diskless-sync-delay": "0",
+}
+
+
+class RedisCluster(BrokerServer):
+    """Six nodes on free ports. The first three are masters when it is new."""
+
+    accepts_within = 10.0
+
+    def __init__(self, folder: Path, binary: str = "redis-server", **options: str) -> None:
+        super().__init__(folder)
+        self.nodes: list[RedisServer] = []
+        for number in range(2 * MASTERS):
+            (folder / f"node-{number}").mkdir()
+            conf = {**CONF, "cluster-port": str(free_port()), **options}
+            self.nodes.append(RedisServer(folder / f"node-{number}", binary, **conf))
+        addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        self.url = f"redis+cluster://{addresses}"
+        self._is_new = True
+
+    async def start(self) -> None:
+        for node in self.nodes:
+            node.launch()
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(node.client()) for node in self.nodes]
+            for client in clients:
+                await until_answered(client)
+            if self._is_new:
+                self._is_new = False
+                await self._form(clients)
+            for client in clients:
+                await until_formed(client)
+
+    async def _form(self, clients: Sequence[Redis]) -> None:
+        """Make one cluster of the nodes."""
+        ids = [(await client.execute_command("CLUSTER MYID")).decode() for client in clients]
+        for number, client in enumerate(clients):
+            await client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+        for number, client in enumerate(clients[:MASTERS]):
+            ends = [SLOTS * at // MASTERS for at in (number, number + 1)]
+            await client.execute_command("CLUSTER ADDSLOTSRANGE", ends[0], ends[1] - 1)
+        for node in self.nodes[1:]:
+            bus = node.options["cluster-port"]
+            await clients[0].execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+        for number, client in enumerate(clients[MASTERS:]):
+            async with asyncio.timeout(PATIENCE):
+                while ids[number] not in str(await client.execute_command("CLUSTER NODES")):
+                    await asyncio.sleep(0.02)
+            await client.execute_command("CLUSTER REPLICATE", ids[number])
+
+    async def owner(self, channel: str) -> RedisServer:
+        """The master that has a channel, as a node that answers knows it."""
+        slot = BUCKET_SLOTS[bucket_of(channel)]
+        asked = next(node for node in self.nodes if node.answers)
+        async with asked.client() as client:
+            answer = await client.execute_command("CLUSTER SLOTS")
+        for (start, end), servers in answer.items():
+            if start <= slot <= end:
+                return self.at(servers["primary"][1])
+        raise LookupError(f"nobody has the slot {slot}")
+
+    def at(self, port: int) -> RedisServer:
+        """The node at a port."""
+        return next(node for node in self.nodes if node.port == port)
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def pause(self) -> None:
+        for node in self.nodes:
+            node.pause()
+
+    def resume(self) -> None:
+        for node in self.nodes:
+            node.resume()
+
+    async def restore(self) -> None:
+        for node in self.nodes:
+            await node.restore()
+        for node in self.nodes:
+            async with node.client() as client:
+                await until_formed(client)
+
+    async def lose_data(self) -> None:
+        for node in self.nodes:
+            await node.lose_data()
+
+    async def cut(self) -> None:
+        for node in self.nodes:
+            await node.cut()
+
+    async def inject(self, channel: str, payload: bytes) -> None:
+        async with (await self.owner(channel)).client() as client:
+            name = BUCKET_PREFIXES[bucket_of(channel)] + channel
+            await client.execute_command("SPUBLISH", name, payload)
+
+
+async def until_formed(client: Redis) -> None:
+    """Wait until a node takes commands, and is in sync if it is a replica."""
+    async with asyncio.timeout(2 * PATIENCE):
+        while True:
+            state = (await client.execute_command("CLUSTER INFO")).decode()
+            about = await client.info("replication")
+            is_settled = about["role"] == "master" or about["master_link_status"] == "up"
+            if "cluster_state:ok" in state and "cluster_known_nodes:6" in state and is_settled:
+                return
+            await asyncio.sleep(0.02)

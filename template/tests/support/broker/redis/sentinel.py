@@ -1,0 +1,128 @@
+"""A Redis with two replicas, and three Sentinels that let one of them take over."""
+
+import asyncio
+import subprocess
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+
+from app import PROJECT_NAME
+from tests.support.broker.redis.server import RedisServer, find_binary, until_answered
+from tests.support.broker_server import BrokerServer
+from tests.support.server import PATIENCE, free_port
+
+SERVICE = "mymaster"
+
+DOWN_AFTER = 1000
+"""Milliseconds of silence after which the master is replaced."""
+
+CONF = """\
+port {port}
+bind 127.0.0.1
+dir {folder}
+sentinel monitor {service} 127.0.0.1 {master} 2
+sentinel down-after-milliseconds {service} {down_after}
+sentinel failover-timeout {service} 5000
+"""
+
+
+class Sentinel(RedisServer):
+    """One of those who say which Redis is the master. It keeps what it knows in its file."""
+
+    def __init__(self, folder: Path, binary: str, master: RedisServer) -> None:
+        super().__init__(folder, binary)
+        self._file = folder / "sentinel.conf"
+        self._file.write_text(
+            CONF.format(
+                port=self.port,
+                folder=folder,
+                master=master.port,
+                service=SERVICE,
+                down_after=DOWN_AFTER,
+            )
+        )
+
+    def launch(self) -> None:
+        command = [self._binary, str(self._file), "--sentinel"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+class RedisSentinel(BrokerServer):
+    """Six processes on free ports. The first Redis is the master when they are new."""
+
+    accepts_within = 10.0
+
+    def __init__(self, folder: Path, binary: str = "redis-server", **options: str) -> None:
+        super().__init__(folder)
+        self.nodes: list[RedisServer] = []
+        for number in range(3):
+            (folder / f"redis-{number}").mkdir()
+            conf = {"repl-diskless-sync-delay": "0", **options}
+            if number:
+                conf["replicaof"] = f"127.0.0.1 {self.nodes[0].port}"
+            self.nodes.append(RedisServer(folder / f"redis-{number}", binary, **conf))
+        self.sentinels: list[Sentinel] = []
+        for number in range(3):
+            (folder / f"sentinel-{number}").mkdir()
+            sentinel = Sentinel(folder / f"sentinel-{number}", find_binary(binary), self.nodes[0])
+            self.sentinels.append(sentinel)
+        addresses = ",".join(f"127.0.0.1:{it.port}" for it in self.sentinels)
+        self.url = f"redis+sentinel://{addresses}/{SERVICE}"
+
+    async def start(self) -> None:
+        for server in (*self.nodes, *self.sentinels):
+            server.launch()
+        async with AsyncExitStack() as stack:
+            for server in (*self.nodes, *self.sentinels):
+                client = await stack.enter_async_context(server.client())
+                await until_answered(client)
+        await self.until_settled()
+
+    async def master(self) -> RedisServer:
+        """The master, as the Sentinels say."""
+        async with next(it for it in self.sentinels if it.answers).client() as client:
+            _, port = await client.sentinel_get_master_addr_by_name(SERVICE)
+        return next(node for node in self.nodes if node.port == port)
+
+    async def until_settled(self) -> None:
+        """Wait until the Sentinels know each other and two replicas that are in sync."""
+        async with asyncio.timeout(2 * PATIENCE):
+            while not await self._is_settled():
+                await asyncio.sleep(0.05)
+
+    async def _is_settled(self) -> bool:
+        for sentinel in self.sentinels:
+            async with sentinel.client() as client:
+                state = await client.sentinel_master(SERVICE)
+            if state["num-other-sentinels"] != 2 or state["num-slaves"] != 2 or state["is_odown"]:
+                return False
+        async with (await self.master()).client() as client:
+            about = await client.info("replication")
+        return bool(about["role"] == "master" and about["connected_slaves"] == 2)
+
+    def kill(self) -> None:
+        for server in (*self.nodes, *self.sentinels):
+            server.kill()
+
+    def pause(self) -> None:
+        for server in (*self.nodes, *self.sentinels):
+            server.pause()
+
+    def resume(self) -> None:
+        for server in (*self.nodes, *self.sentinels):
+            server.resume()
+
+    async def restore(self) -> None:
+        for server in (*self.nodes, *self.sentinels):
+            await server.restore()
+        await self.until_settled()
+
+    async def lose_data(self) -> None:
+        for node in self.nodes:
+            await node.lose_data()
+
+    async def cut(self) -> None:
+        await (await self.master()).cut()
+
+    async def inject(self, channel: str, payload: bytes) -> None:
+        await (await self.master()).inject(channel, payload)
