@@ -171,9 +171,9 @@ class Cluster:
             for bucket, slot in enumerate(BUCKET_SLOTS):
                 if slot in owned:
                     owners[bucket] = address
-        for bucket, address in enumerate(owners):
-            if address is not None and address not in self._nodes:
-                self._open(address, bucket)
+        for bucket, owner in enumerate(owners):
+            if owner is not None and owner not in self._nodes:
+                self._open(owner, bucket)
         nodes = [None if it is None else self._nodes[it] for it in owners]
         self._hand_over(dict(enumerate(nodes)))
         for address, node in list(self._nodes.items()):

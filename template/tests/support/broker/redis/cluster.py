@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -57,27 +58,27 @@ class RedisCluster(BrokerServer):
 
     async def _form(self, clients: Sequence[Redis]) -> None:
         """Make one cluster of the nodes."""
-        ids = [(await client.execute_command("CLUSTER MYID")).decode() for client in clients]
+        ids = [(await ask(client, "CLUSTER MYID")).decode() for client in clients]
         for number, client in enumerate(clients):
-            await client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            await ask(client, "CLUSTER SET-CONFIG-EPOCH", number + 1)
         for number, client in enumerate(clients[:MASTERS]):
             ends = [SLOTS * at // MASTERS for at in (number, number + 1)]
-            await client.execute_command("CLUSTER ADDSLOTSRANGE", ends[0], ends[1] - 1)
+            await ask(client, "CLUSTER ADDSLOTSRANGE", ends[0], ends[1] - 1)
         for node in self.nodes[1:]:
             bus = node.options["cluster-port"]
-            await clients[0].execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+            await ask(clients[0], "CLUSTER MEET", "127.0.0.1", node.port, bus)
         for number, client in enumerate(clients[MASTERS:]):
             async with asyncio.timeout(PATIENCE):
-                while ids[number] not in str(await client.execute_command("CLUSTER NODES")):
+                while ids[number] not in str(await ask(client, "CLUSTER NODES")):
                     await asyncio.sleep(0.02)
-            await client.execute_command("CLUSTER REPLICATE", ids[number])
+            await ask(client, "CLUSTER REPLICATE", ids[number])
 
     async def owner(self, channel: str) -> RedisServer:
         """The master that has a channel, as a node that answers knows it."""
         slot = BUCKET_SLOTS[bucket_of(channel)]
         asked = next(node for node in self.nodes if node.answers)
         async with asked.client() as client:
-            answer = await client.execute_command("CLUSTER SLOTS")
+            answer = await ask(client, "CLUSTER SLOTS")
         for (start, end), servers in answer.items():
             if start <= slot <= end:
                 return self.at(servers["primary"][1])
@@ -117,16 +118,22 @@ class RedisCluster(BrokerServer):
     async def inject(self, channel: str, payload: bytes) -> None:
         async with (await self.owner(channel)).client() as client:
             name = BUCKET_PREFIXES[bucket_of(channel)] + channel
-            await client.execute_command("SPUBLISH", name, payload)
+            await ask(client, "SPUBLISH", name, payload)
+
+
+async def ask(client: Redis, *command: str | int | bytes) -> Any:
+    """The answer to a command."""
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
 async def until_formed(client: Redis) -> None:
     """Wait until a node takes commands, and is in sync if it is a replica."""
     async with asyncio.timeout(2 * PATIENCE):
         while True:
-            state = (await client.execute_command("CLUSTER INFO")).decode()
+            state = await ask(client, "CLUSTER INFO")
             about = await client.info("replication")
             is_settled = about["role"] == "master" or about["master_link_status"] == "up"
-            if "cluster_state:ok" in state and "cluster_known_nodes:6" in state and is_settled:
+            known = state["cluster_state"], state["cluster_known_nodes"]
+            if known == ("ok", str(2 * MASTERS)) and is_settled:
                 return
             await asyncio.sleep(0.02)

@@ -2,14 +2,12 @@
 
 import asyncio
 import subprocess
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
-
-from app import PROJECT_NAME
 from tests.support.broker.redis.server import RedisServer, find_binary, until_answered
 from tests.support.broker_server import BrokerServer
-from tests.support.server import PATIENCE, free_port
+from tests.support.server import PATIENCE
 
 SERVICE = "mymaster"
 
@@ -70,18 +68,19 @@ class RedisSentinel(BrokerServer):
         self.url = f"redis+sentinel://{addresses}/{SERVICE}"
 
     async def start(self) -> None:
-        for server in (*self.nodes, *self.sentinels):
-            server.launch()
-        async with AsyncExitStack() as stack:
-            for server in (*self.nodes, *self.sentinels):
-                client = await stack.enter_async_context(server.client())
-                await until_answered(client)
+        await launch(self.nodes)
+        async with asyncio.timeout(PATIENCE):
+            while not await self._has_replicas():
+                await asyncio.sleep(0.02)
+        await launch(self.sentinels)  # each of which finds the replicas at once
         await self.until_settled()
 
     async def master(self) -> RedisServer:
         """The master, as the Sentinels say."""
         async with next(it for it in self.sentinels if it.answers).client() as client:
-            _, port = await client.sentinel_get_master_addr_by_name(SERVICE)
+            address = await client.sentinel_get_master_addr_by_name(SERVICE)
+        assert isinstance(address, tuple)
+        port = address[1]
         return next(node for node in self.nodes if node.port == port)
 
     async def until_settled(self) -> None:
@@ -94,11 +93,19 @@ class RedisSentinel(BrokerServer):
         for sentinel in self.sentinels:
             async with sentinel.client() as client:
                 state = await client.sentinel_master(SERVICE)
+            assert isinstance(state, dict)
             if state["num-other-sentinels"] != 2 or state["num-slaves"] != 2 or state["is_odown"]:
                 return False
-        async with (await self.master()).client() as client:
-            about = await client.info("replication")
-        return bool(about["role"] == "master" and about["connected_slaves"] == 2)
+        return await self._has_replicas()
+
+    async def _has_replicas(self) -> bool:
+        """Whether some Redis is a master with all others as replicas."""
+        for node in self.nodes:
+            async with node.client() as client:
+                about = await client.info("replication")
+            if about["role"] == "master" and about["connected_slaves"] == 2:
+                return True
+        return False
 
     def kill(self) -> None:
         for server in (*self.nodes, *self.sentinels):
@@ -126,3 +133,12 @@ class RedisSentinel(BrokerServer):
 
     async def inject(self, channel: str, payload: bytes) -> None:
         await (await self.master()).inject(channel, payload)
+
+
+async def launch(servers: Sequence[RedisServer]) -> None:
+    """Start servers, and wait until they answer."""
+    for server in servers:
+        server.launch()
+    for server in servers:
+        async with server.client() as client:
+            await until_answered(client)

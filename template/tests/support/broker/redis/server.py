@@ -20,6 +20,8 @@ preload("redis.asyncio")
 DURABLE = {"save": "", "appendonly": "yes", "appendfsync": "always"}
 """Nothing that was acknowledged is lost when the server is killed."""
 
+EMPTY = '""'
+
 FORGETFUL = {"appendonly": "no"}
 """Everything is lost when the server ends."""
 
@@ -87,10 +89,14 @@ class RedisServer(BrokerServer):
 
     def launch(self) -> None:
         """Start without waiting."""
-        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1"]
-        for name, value in {**self.options, "dir": str(self.folder)}.items():
-            command += [f"--{name}", value]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        file = self.folder / "redis.conf"
+        if not file.exists():  # a Sentinel may have changed it
+            options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
+            lines = [
+                f"{name} {value or EMPTY}\n" for name, value in {**options, **self.options}.items()
+            ]
+            file.write_text("".join(lines))
+        self._process = subprocess.Popen([self._binary, str(file)], stdout=subprocess.DEVNULL)
 
     async def lose_data(self) -> None:
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
