@@ -11,6 +11,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
@@ -195,7 +196,7 @@ class Cluster:
             self._deliver,
             server=f"Redis at {address}",
             canary_prefix=BUCKET_PREFIXES[bucket],
-            moved=self._moved,
+            moved=partial(self._moved, address),
             troubled=self._due.set,
         )
         self._nodes[address] = node
@@ -205,13 +206,16 @@ class Cluster:
         async with node.running():
             await asyncio.Event().wait()
 
-    def _moved(self, error: MovedError) -> None:
+    def _moved(self, address: Address, error: MovedError) -> None:
         """A node said who owns a slot. What waits for the slot goes there, in its order."""
         self._due.set()
+        former = self._nodes.get(address)
         owner = self._nodes.get(Address(error.host, error.port))
-        if owner is not None:
-            buckets = [it for it, slot in enumerate(BUCKET_SLOTS) if slot == error.slot_id]
-            self._hand_over(dict.fromkeys(buckets, owner))
+        if former is None or owner is None or former is owner:
+            return
+        buckets = [it for it, slot in enumerate(BUCKET_SLOTS) if slot == error.slot_id]
+        self._hand_over(dict.fromkeys(buckets, owner))
+        self._hand_over_commands(former, {error.slot_id})  # those that were under way
 
     def _hand_over(self, owners: dict[int, Node | None]) -> None:
         """Give buckets to their new masters: what waits to be sent, and what is subscribed."""
@@ -240,17 +244,22 @@ class Cluster:
                 owner.subscriptions.adopt(channel, confirmed, was_confirmed=was_confirmed)
         for former, buckets in moving.items():
             self._hand_over_commands(former, {BUCKET_SLOTS[bucket] for bucket in buckets})
+            self._keep_canary(former)
 
     def _hand_over_commands(self, former: Node, slots: set[int]) -> None:
-        by_slot = dict(zip(BUCKET_SLOTS, self._owners, strict=True))
-        for kind in ("writes", "reads"):
-            for waiting in getattr(former, kind).take(slots):
-                owner = by_slot[waiting.slot]
-                getattr(owner or former, kind).put([waiting])
-        kept = [bucket for bucket, owner in enumerate(self._owners) if owner is former]
-        prefixes = [BUCKET_PREFIXES[bucket] for bucket in kept]
-        if prefixes and former.subscriptions.canary_prefix not in prefixes:
-            former.subscriptions.move_canary(prefixes[0])
+        """Send what waits for these slots at their masters."""
+        owners = dict(zip(BUCKET_SLOTS, self._owners, strict=True))
+        for slot in slots:
+            owner = owners[slot]
+            if owner is not None and owner is not former:
+                owner.writes.put(former.writes.take(slot))
+                owner.reads.put(former.reads.take(slot))
+
+    def _keep_canary(self, node: Node) -> None:
+        """Have the canary of a master in a bucket that it still has."""
+        kept = [BUCKET_PREFIXES[it] for it, owner in enumerate(self._owners) if owner is node]
+        if kept and node.subscriptions.canary_prefix not in kept:
+            node.subscriptions.move_canary(kept[0])
 
 
 def masters(answer: Sequence[Any], asked: Address) -> dict[Address, set[int]]:

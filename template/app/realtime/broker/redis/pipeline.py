@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -85,6 +85,7 @@ class Pipeline:
         self._is_moving = False
         self._is_to_reconnect = False
         self._sent: list[Waiting] = []
+        self._last_sent: dict[int, float] = {}  # slot -> expires_at
         self._waiting: deque[Waiting] = deque()
         self._something_waits = asyncio.Event()
 
@@ -115,17 +116,26 @@ class Pipeline:
         self._something_waits.set()
         return answer
 
-    def take(self, slots: Iterable[int]) -> list[Waiting]:
-        """Remove and return the commands of these slots that wait."""
-        wanted = frozenset(slots)
-        taken = [waiting for waiting in self._waiting if waiting.slot in wanted]
+    def take(self, slot: int) -> list[Waiting]:
+        """Remove and return the commands of a slot that wait."""
+        taken = [waiting for waiting in self._waiting if waiting.slot == slot]
         if taken:
-            self._waiting = deque(it for it in self._waiting if it.slot not in wanted)
+            self._waiting = deque(it for it in self._waiting if it.slot != slot)
         return taken
 
     def put(self, commands: Sequence[Waiting]) -> None:
-        """Send commands that another pipeline had."""
-        self._waiting += commands
+        """Send commands that another pipeline had, before those that came later.
+
+        A command fails if one of its slot that came later was sent already.
+        """
+        for waiting in reversed(commands):
+            if (
+                waiting.slot in self._last_sent
+                and waiting.expires_at < self._last_sent[waiting.slot]
+            ):
+                waiting.answer.set_exception(ConnectionError("its slot moved meanwhile"))
+            else:
+                self._waiting.appendleft(waiting)
         self._something_waits.set()
 
     def reconnect(self) -> None:
@@ -189,9 +199,11 @@ class Pipeline:
             if waiting.answer.done():
                 continue
             if waiting.expires_at < latest:
-                waiting.answer.set_exception(TimeoutError("too many commands wait for Redis"))
+                waiting.answer.set_exception(TimeoutError("the command waited for Redis too long"))
             else:
                 batch.append(waiting)
+                if waiting.slot is not None:
+                    self._last_sent[waiting.slot] = waiting.expires_at
         return batch
 
     async def _answers(self, batch: Sequence[Waiting]) -> list[Any]:

@@ -79,10 +79,17 @@ class RedisCluster(BrokerServer):
         asked = next(node for node in self.nodes if node.answers)
         async with asked.client() as client:
             answer = await ask(client, "CLUSTER SLOTS")
-        for (start, end), servers in answer.items():
+        for master in answer:
+            start, end, (_, port, *_) = master[:3]
             if start <= slot <= end:
-                return self.at(servers["primary"][1])
+                return self.at(port)
         raise LookupError(f"nobody has the slot {slot}")
+
+    async def replica_of(self, master: RedisServer) -> RedisServer:
+        """The replica that a master has."""
+        async with master.client() as client:
+            about = await client.info("replication")
+        return self.at(about["slave0"]["port"])
 
     def at(self, port: int) -> RedisServer:
         """The node at a port."""
@@ -137,3 +144,21 @@ async def until_formed(client: Redis) -> None:
             if known == ("ok", str(2 * MASTERS)) and is_settled:
                 return
             await asyncio.sleep(0.02)
+
+
+async def move_slot(
+    cluster: RedisCluster, slot: int, source: RedisServer, target: RedisServer
+) -> None:
+    """What `redis-cli --cluster reshard` does with one slot."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(it.client()) for it in cluster.nodes]
+        by_port = {it.port: client for it, client in zip(cluster.nodes, clients, strict=True)}
+        giving, taking = by_port[source.port], by_port[target.port]
+        ids = [(await ask(it, "CLUSTER MYID")).decode() for it in (giving, taking)]
+        await ask(taking, "CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+        await ask(giving, "CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+        while keys := await ask(giving, "CLUSTER GETKEYSINSLOT", slot, 10):
+            to = ("127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS")
+            await ask(giving, "MIGRATE", *to, *keys)
+        for client in (taking, giving):
+            await ask(client, "CLUSTER SETSLOT", slot, "NODE", ids[1])
