@@ -6,10 +6,11 @@ import logging
 import pytest
 
 from app import PROJECT_NAME
+from app.realtime.broker import BrokerUnavailable
 from app.realtime.broker.redis.names import BUCKET_SLOTS, bucket_of
-from tests.engine.broker.contract import connected, publications, publish, subscribe
+from tests.engine.broker.contract import connected, publications, publish, record, subscribe
 from tests.engine.broker.redis.load import under_load
-from tests.support.broker.redis.cluster import RedisCluster, ask, move_slot
+from tests.support.broker.redis.cluster import RedisCluster, move_slot
 from tests.support.broker.redis.server import RedisServer
 from tests.support.client import PATIENCE, until
 
@@ -106,11 +107,52 @@ async def test_a_master_hands_over_to_its_replica_under_load(
     channels = await channels_of_each(cluster, room)
     async with under_load(cluster.url, channels) as load:
         former = await cluster.owner(channels[0])
-        async with (await cluster.replica_of(former)).client() as client:
-            await ask(client, "CLUSTER FAILOVER")
-        await until_owned_by_another(cluster, channels[0], former)
+        await cluster.replace(former)
         await load.goes_on(channels, FAILOVER)
         await until(lambda: all(it.alive for it in load.backends))
+
+
+async def test_a_shard_that_is_gone_is_told_and_the_others_go_on(
+    cluster: RedisCluster, room: str
+) -> None:
+    channels = await channels_of_each(cluster, room)
+    gone = await cluster.owner(channels[0])
+    async with connected(cluster.url) as backend:
+        for channel in channels:
+            await subscribe(backend, channel)
+        (await cluster.replica_of(gone)).kill()
+        gone.kill()
+        await until(lambda: not backend.alive)
+        clock = asyncio.get_running_loop().time
+        for _ in range(20):
+            started_at = clock()
+            with pytest.raises(BrokerUnavailable):
+                await backend.publish(channels[0], record("lost"))
+            assert clock() - started_at < 1.3
+            await publish(backend, channels[1], 1)
+            await backend.history(channels[2], last=9)
+            await asyncio.sleep(0.1)
+        assert not backend.alive
+        await cluster.restore()
+        await until(lambda: backend.alive)
+        await publish(backend, channels[0], "back")
+
+
+async def test_a_cluster_that_was_wiped_begins_anew(cluster: RedisCluster, room: str) -> None:
+    channels = await channels_of_each(cluster, room)
+    async with connected(cluster.url) as backend:
+        before = {}
+        for channel in channels:
+            await subscribe(backend, channel)
+            (before[channel],) = await publish(backend, channel, 1)
+        cluster.kill()
+        await cluster.lose_data()
+        await cluster.start()
+        await until(lambda: backend.alive)
+        for channel in channels:
+            history = await backend.history(channel, last=9, seen=before[channel])
+            assert history.position.epoch != before[channel].epoch
+            assert not history.publications
 
 
 async def test_a_redis_that_is_no_cluster_is_told(

@@ -91,6 +91,18 @@ class RedisCluster(BrokerServer):
             about = await client.info("replication")
         return self.at(about["slave0"]["port"])
 
+    async def replace(self, master: RedisServer) -> None:
+        """Have the replica of a master take over, while both run."""
+        replica = await self.replica_of(master)
+        async with replica.client() as client, asyncio.timeout(3 * PATIENCE):
+            while (await client.info("replication"))["role"] != "master":
+                # It is given up if it takes more than 5 s on a busy machine.
+                await ask(client, "CLUSTER FAILOVER")
+                for _ in range(50):
+                    await asyncio.sleep(0.1)
+                    if (await client.info("replication"))["role"] == "master":
+                        break
+
     def at(self, port: int) -> RedisServer:
         """The node at a port."""
         return next(node for node in self.nodes if node.port == port)

@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from tests.support.broker.redis.server import RedisServer, find_binary, until_answered
 from tests.support.broker_server import BrokerServer
 from tests.support.server import PATIENCE
@@ -84,28 +86,34 @@ class RedisSentinel(BrokerServer):
         return next(node for node in self.nodes if node.port == port)
 
     async def until_settled(self) -> None:
-        """Wait until the Sentinels know each other and two replicas that are in sync."""
+        """Wait until the Sentinels agree on a master that has two replicas."""
         async with asyncio.timeout(2 * PATIENCE):
             while not await self._is_settled():
                 await asyncio.sleep(0.05)
 
     async def _is_settled(self) -> bool:
+        masters = set()
         for sentinel in self.sentinels:
             async with sentinel.client() as client:
                 state = await client.sentinel_master(SERVICE)
             assert isinstance(state, dict)
-            if state["num-other-sentinels"] != 2 or state["num-slaves"] != 2 or state["is_odown"]:
+            if state["num-other-sentinels"] != 2 or not state["num-slaves"] or state["is_odown"]:
                 return False
-        return await self._has_replicas()
+            masters.add(state["port"])
+        return len(masters) == 1 and await self._replicas(await self.master()) == 2
 
     async def _has_replicas(self) -> bool:
         """Whether some Redis is a master with all others as replicas."""
-        for node in self.nodes:
+        return 2 in [await self._replicas(node) for node in self.nodes]
+
+    async def _replicas(self, node: RedisServer) -> int:
+        """How many replicas a master has. 0 if it is none, or closed the connection."""
+        try:
             async with node.client() as client:
                 about = await client.info("replication")
-            if about["role"] == "master" and about["connected_slaves"] == 2:
-                return True
-        return False
+        except RedisError:
+            return 0
+        return int(about["connected_slaves"]) if about["role"] == "master" else 0
 
     def kill(self) -> None:
         for server in (*self.nodes, *self.sentinels):
@@ -122,6 +130,11 @@ class RedisSentinel(BrokerServer):
     async def restore(self) -> None:
         for server in (*self.nodes, *self.sentinels):
             await server.restore()
+        master = await self.master()
+        for node in self.nodes:
+            if node is not master:  # the Sentinels do it, too, after ten seconds
+                async with node.client() as client:
+                    await client.replicaof("127.0.0.1", str(master.port))
         await self.until_settled()
 
     async def lose_data(self) -> None:
