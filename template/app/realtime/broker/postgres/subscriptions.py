@@ -146,7 +146,7 @@ class Subscriptions:
         """Keep a listening connection to PostgreSQL, for ever."""
         attempt = 0
         while True:
-            connects = self._connects
+            connects, delay = self._connects, BACKOFF_CAP
             try:
                 await self._listen()
             except (*Outage, Misconfigured) as error:
@@ -158,7 +158,6 @@ class Subscriptions:
                 delay = random.uniform(0, ceiling)  # noqa: S311
                 self._log(error, is_first=attempt == 1)
             except Exception:
-                delay = BACKOFF_CAP
                 logger.exception("the connection to PostgreSQL failed unexpectedly")
             await asyncio.sleep(delay)
 
@@ -189,6 +188,7 @@ class Subscriptions:
                     await self._wake.wait()
                     self._wake.clear()
                     await self._probe(connection)
+            raise ConnectionError("somebody dropped the tables")
         finally:
             self._is_listening = False
             self._silence = None
