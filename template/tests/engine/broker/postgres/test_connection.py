@@ -103,7 +103,8 @@ async def test_a_server_that_is_read_only_is_left_and_found_again(
 ) -> None:
     setting = "ALTER ROLE app SET default_transaction_read_only = "
     async with connected(tables.url) as backend:
-        await subscribe(backend, "room")
+        await publish(backend, "room", "before")
+        await until(lambda: backend.alive)
         try:
             await tables.execute(setting + "on")
             await tables.server.cut()
