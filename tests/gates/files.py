@@ -139,7 +139,17 @@ BROKER = {
         "app/realtime/broker/postgres/tables.sql",
     },
     "nats": SERVERS | set[str](),
-    "rabbitmq": LOG | set[str](),
+    "rabbitmq": LOG
+    | {
+        "app/realtime/broker/rabbitmq/__init__.py",
+        "app/realtime/broker/rabbitmq/backend.py",
+        "app/realtime/broker/rabbitmq/batches.py",
+        "app/realtime/broker/rabbitmq/connection.py",
+        "app/realtime/broker/rabbitmq/consumer.py",
+        "app/realtime/broker/rabbitmq/log.py",
+        "app/realtime/broker/rabbitmq/options.py",
+        "app/realtime/broker/rabbitmq/stream.py",
+    },
     "kafka": LOG | set[str](),
     "redis": SERVERS
     | {
