@@ -12,12 +12,16 @@ Rewrite = Callable[[bytes], bytes]
 class Proxy:
     """Carries connections to a server at a port of this machine, as long as it is told to."""
 
-    def __init__(self, upstream_port: int, rewrite: Rewrite = bytes) -> None:
-        """`rewrite` changes what the server sends."""
+    def __init__(
+        self, upstream_port: int, new_rewrite: Callable[[], Rewrite] = lambda: bytes
+    ) -> None:
+        """`new_rewrite` is called for each connection. It returns what changes, piece by piece,
+        what the server sends.
+        """
         self.upstream_port = upstream_port
         self.port = 0
         """Where it listens. It keeps the port when it refuses connections and accepts again."""
-        self._rewrite = rewrite
+        self._new_rewrite = new_rewrite
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
@@ -68,7 +72,7 @@ class Proxy:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._carry(reader, upstream[1], bytes))
-                    tasks.create_task(self._carry(upstream[0], writer, self._rewrite))
+                    tasks.create_task(self._carry(upstream[0], writer, self._new_rewrite()))
             finally:
                 upstream[1].close()
         except* (OSError, asyncio.CancelledError):

@@ -1,0 +1,1 @@
+"""Brokers that are ordered logs: what they have in common."""
