@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from app.realtime.broker.nats.requests import Outage, Refused, Requests, describ
 from app.realtime.broker.nats.stream import (
     NO_RESPONDERS,
     NOT_FOUND,
+    SECOND,
     Limits,
     Stream,
     Unusable,
@@ -42,6 +44,13 @@ CANARY_DEADLINE = 5.0
 
 BACKOFF_BASE, BACKOFF_CAP = 0.05, 1.0
 """Seconds: the first and the highest upper bound of the wait before a reconnection."""
+
+ANCHORS = 8
+"""Channels that keep the stream from being empty, one after the other.
+
+The first sequence of the stream tells since when everything is known of a channel. So there
+should be an old message: one is stored in every quarter of the time that history lasts.
+"""
 
 MINIMUM_VERSION = (2, 11)
 """Of nats-server: the first that reads many messages in one request."""
@@ -110,6 +119,7 @@ class Connection:
         self._heard_at: float | None = None
         self._heard_seq = self._heard_before = 0
         self._is_refused = False
+        self._anchored: int | None = None
         self._confirming: dict[str, Heard] = {}
 
     @property
@@ -319,6 +329,7 @@ class Connection:
         self._answered_at = clock()
         self._heard_seq = self._heard_before = 0
         self._is_refused = False
+        self._anchored = None
         self._confirming = {}
         self._use(link.requests)
         self.connected.set()
@@ -331,11 +342,23 @@ class Connection:
             is_due = now >= due_at or self._channels.has_unconfirmed
             if is_due and (self._sent_at is None or now - self._sent_at > CANARY_INTERVAL):
                 self._sent_at, due_at = now, now + CANARY_INTERVAL
+                await self._send_anchor(link)
                 await self._send_canary(link)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_at):
                     await self._channels.wanted.wait()
         raise ConnectionError(self._ending)
+
+    async def _send_anchor(self, link: Link) -> None:
+        """Store an anchor, if this worker has not seen to it. The stream takes one of each id."""
+        quarter = self._limits.max_age / SECOND / 4
+        number = int(time.time() / quarter)
+        if number == self._anchored:
+            return
+        self._anchored = number
+        headers = {"Nats-Msg-Id": f"anchor:{number}"}
+        subject = self._names.record(f"anchor:{number % ANCHORS}")
+        await link.requests.send(subject, b"", lambda _: None, headers)
 
     async def _send_canary(self, link: Link) -> None:
         # Together with those of a canary that was not answered.

@@ -53,7 +53,9 @@ async def proxied(server: NatsServer) -> AsyncIterator[tuple[Proxy, str]]:
 # --- What is written ----------------------------------------------------------------
 
 
-async def test_reading_a_channel_writes_nothing_but_the_canary(server: NatsServer) -> None:
+async def test_reading_a_channel_writes_nothing_but_the_canary_and_an_anchor(
+    server: NatsServer,
+) -> None:
     async with connected(server.url) as backend:
         for number in range(20):
             await subscribe(backend, f"room {number}")
@@ -61,7 +63,7 @@ async def test_reading_a_channel_writes_nothing_but_the_canary(server: NatsServe
             await backend.page(f"room {number}", before=None, limit=50)
         state = (await api(server.url, "STREAM.INFO"))["state"]
         assert isinstance(state, dict)
-        assert state["messages"] == 1
+        assert state["messages"] == 2
         assert state["consumer_count"] == 0
 
 
@@ -292,6 +294,23 @@ async def test_a_quiet_channel_is_complete_after_an_interruption(server: NatsSer
         history = await backend.history("room", last=0, after=[before], seen=before)
         assert history.has_all_after(before.offset)
         assert messages(history.publications) == ["1"]
+
+
+async def test_a_quiet_channel_is_complete_on_another_worker(server: NatsServer) -> None:
+    async with connected(server.url) as one:
+        await subscribe(one, "room")
+        before = (await one.history("room", last=0)).position
+        await until(lambda: one.alive)
+        for number in range(9):  # each has the canary confirm it, which replaces the one before
+            await subscribe(one, f"room {number}")
+        async with connected(server.url) as other:
+            await subscribe(other, "room")
+            history = await other.history("room", last=0, after=[before])
+            assert history.position.epoch == before.epoch
+            assert history.has_all_after(before.offset)
+            back = await one.history("room", last=0, after=[history.position])
+            assert back.position == before
+            assert back.has_all_after(history.position.offset)
 
 
 # --- Connections ------------------------------------------------------------------------
