@@ -16,7 +16,8 @@ from app.realtime.broker.base import (
     Record,
 )
 from app.realtime.broker.nats.channels import Channels
-from app.realtime.broker.nats.connection import Connection, Link
+from app.realtime.broker.nats.connection import Connection
+from app.realtime.broker.nats.link import Link
 from app.realtime.broker.nats.names import Names
 from app.realtime.broker.nats.options import read_options
 from app.realtime.broker.nats.past import Past

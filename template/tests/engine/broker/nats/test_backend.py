@@ -329,6 +329,29 @@ async def test_every_channel_is_told_that_it_was_interrupted(server: NatsServer)
         assert {event.channel for event in events} == channels
 
 
+async def test_a_worker_waits_longer_and_longer_between_attempts(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(server.url) as backend:
+        await until(lambda: backend.alive)
+        ceilings: list[float] = []
+
+        def uniform(_: float, ceiling: float) -> float:
+            ceilings.append(ceiling)
+            return 0.01
+
+        monkeypatch.setattr("random.uniform", uniform)
+        server.kill()
+        await until(lambda: len(ceilings) > 8)
+        assert ceilings[:6] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0]
+        await server.start()
+        await until(lambda: backend.alive)
+        ceilings.clear()
+        await server.cut()
+        await until(lambda: len(ceilings) > 0)
+        assert ceilings[0] == 0.05
+
+
 async def test_nothing_that_was_refused_is_sent_later(server: NatsServer) -> None:
     async with proxied(server) as (proxy, url), connected(url) as backend:
         await subscribe(backend, "room")
