@@ -54,6 +54,7 @@ async def test_a_master_is_replaced_under_load(sentinel: RedisSentinel, room: st
         async with sentinel.sentinels[0].client() as client:
             await client.sentinel_failover(SERVICE)
         await until_another_is_master(sentinel, former)
+        await sentinel.until_settled()  # until then, the former one takes what will be lost
         await load.goes_on([room], FAILOVER)
         await until(lambda: all(it.alive for it in load.backends))
     verify_deadlines(load)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from app.realtime.broker.redis.names import BUCKET_PREFIXES, BUCKET_SLOTS, SLOTS, bucket_of
 from tests.support.broker.redis.server import RedisServer, until_answered
+from tests.support.broker.redis.tls import Certificates
 from tests.support.broker_server import BrokerServer
 from tests.support.server import PATIENCE, free_port
 
@@ -32,15 +33,28 @@ class RedisCluster(BrokerServer):
 
     accepts_within = 10.0
 
-    def __init__(self, folder: Path, binary: str = "redis-server", **options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: str = "redis-server",
+        certificates: Certificates | None = None,
+        /,
+        **options: str,
+    ) -> None:
         super().__init__(folder)
+        scheme, query = "redis+cluster", ""
+        conf = {**CONF, **options}
+        if certificates is not None:
+            scheme, query = "rediss+cluster", certificates.query
+            conf |= {"tls-cluster": "yes", "tls-replication": "yes"}
         self.nodes: list[RedisServer] = []
         for number in range(2 * MASTERS):
             (folder / f"node-{number}").mkdir()
-            conf = {**CONF, "cluster-port": str(free_port()), **options}
-            self.nodes.append(RedisServer(folder / f"node-{number}", binary, **conf))
+            conf["cluster-port"] = str(free_port())
+            node = RedisServer(folder / f"node-{number}", binary, certificates, **conf)
+            self.nodes.append(node)
         addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        self.url = f"redis+cluster://{addresses}"
+        self.url = f"{scheme}://{addresses}{query}"
         self._is_new = True
 
     async def start(self) -> None:

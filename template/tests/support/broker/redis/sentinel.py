@@ -1,13 +1,13 @@
 """A Redis with two replicas, and three Sentinels that let one of them take over."""
 
 import asyncio
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from tests.support.broker.redis.server import RedisServer, find_binary, until_answered
+from tests.support.broker.redis.server import DURABLE, RedisServer, until_answered
+from tests.support.broker.redis.tls import Certificates
 from tests.support.broker_server import BrokerServer
 from tests.support.server import PATIENCE
 
@@ -16,35 +16,26 @@ SERVICE = "mymaster"
 DOWN_AFTER = 1000
 """Milliseconds of silence after which the master is replaced."""
 
-CONF = """\
-port {port}
-bind 127.0.0.1
-dir {folder}
-sentinel monitor {service} 127.0.0.1 {master} 2
-sentinel down-after-milliseconds {service} {down_after}
-sentinel failover-timeout {service} 5000
-"""
-
 
 class Sentinel(RedisServer):
     """One of those who say which Redis is the master. It keeps what it knows in its file."""
 
-    def __init__(self, folder: Path, binary: str, master: RedisServer) -> None:
-        super().__init__(folder, binary)
-        self._file = folder / "sentinel.conf"
-        self._file.write_text(
-            CONF.format(
-                port=self.port,
-                folder=folder,
-                master=master.port,
-                service=SERVICE,
-                down_after=DOWN_AFTER,
-            )
-        )
+    def __init__(
+        self, folder: Path, binary: str, certificates: Certificates | None, master: RedisServer
+    ) -> None:
+        super().__init__(folder, binary, certificates)
+        for name in DURABLE:
+            del self.options[name]
+        if certificates is not None:
+            self.options["tls-replication"] = "yes"
+        self.options |= {
+            f"sentinel monitor {SERVICE}": f"127.0.0.1 {master.port} 2",
+            f"sentinel down-after-milliseconds {SERVICE}": str(DOWN_AFTER),
+            f"sentinel failover-timeout {SERVICE}": "5000",
+        }
 
-    def launch(self) -> None:
-        command = [self._binary, str(self._file), "--sentinel"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    def command(self, file: Path) -> list[str]:
+        return [*super().command(file), "--sentinel"]
 
 
 class RedisSentinel(BrokerServer):
@@ -52,22 +43,34 @@ class RedisSentinel(BrokerServer):
 
     accepts_within = 10.0
 
-    def __init__(self, folder: Path, binary: str = "redis-server", **options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: str = "redis-server",
+        certificates: Certificates | None = None,
+        /,
+        **options: str,
+    ) -> None:
         super().__init__(folder)
+        scheme, query = "redis+sentinel", ""
+        if certificates is not None:
+            scheme, query = "rediss+sentinel", certificates.query
+            options = {"tls-replication": "yes", **options}
         self.nodes: list[RedisServer] = []
         for number in range(3):
             (folder / f"redis-{number}").mkdir()
             conf = {"repl-diskless-sync-delay": "0", **options}
             if number:
                 conf["replicaof"] = f"127.0.0.1 {self.nodes[0].port}"
-            self.nodes.append(RedisServer(folder / f"redis-{number}", binary, **conf))
+            node = RedisServer(folder / f"redis-{number}", binary, certificates, **conf)
+            self.nodes.append(node)
         self.sentinels: list[Sentinel] = []
         for number in range(3):
             (folder / f"sentinel-{number}").mkdir()
-            sentinel = Sentinel(folder / f"sentinel-{number}", find_binary(binary), self.nodes[0])
-            self.sentinels.append(sentinel)
+            of_its_own = folder / f"sentinel-{number}"
+            self.sentinels.append(Sentinel(of_its_own, binary, certificates, self.nodes[0]))
         addresses = ",".join(f"127.0.0.1:{it.port}" for it in self.sentinels)
-        self.url = f"redis+sentinel://{addresses}/{SERVICE}"
+        self.url = f"{scheme}://{addresses}/{SERVICE}{query}"
 
     async def start(self) -> None:
         await launch(self.nodes)

@@ -1,6 +1,7 @@
 """A Redis of the test's own."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app import PROJECT_NAME
+from tests.support.broker.redis.tls import Certificates
 from tests.support.broker_server import BrokerServer
 from tests.support.quick_start import preload
 from tests.support.server import PATIENCE, free_port
@@ -34,6 +36,19 @@ def find_binary(name: str = "redis-server") -> str:
     return binary
 
 
+def find_binary_with_tls() -> str:
+    """The path of a `redis-server` that was built with TLS. Skips the test if there is none."""
+    for folder in os.get_exec_path():
+        binary = shutil.which("redis-server", path=folder)
+        if binary is not None:
+            # It ends at once, and says why: it has no certificate, or no TLS.
+            command = [binary, "--port", "0", "--tls-port", str(free_port())]
+            said = subprocess.run(command, capture_output=True, check=False, text=True).stdout
+            if "tls-cert-file" in said:
+                return binary
+    pytest.skip("needs a redis-server on PATH that was built with TLS, as Debian's is")
+
+
 async def until_answered(client: Any) -> None:
     """Wait until a server answers."""
     async with asyncio.timeout(PATIENCE):
@@ -51,15 +66,26 @@ class RedisServer(BrokerServer):
 
     accepts_within = 1.0
 
-    def __init__(self, folder: Path, binary: str = "redis-server", **options: str) -> None:
-        """The options are those of `redis.conf`."""
+    def __init__(
+        self,
+        folder: Path,
+        binary: str = "redis-server",
+        certificates: Certificates | None = None,
+        /,
+        **options: str,
+    ) -> None:
+        """The options are those of `redis.conf`. With certificates, it takes TLS only."""
         super().__init__(folder)
         self._binary = find_binary(binary)
-        self.options = {**DURABLE, **options}
         self.port = free_port()
+        listens = {"port": str(self.port)}
+        if certificates is not None:
+            listens = {"port": "0", "tls-port": str(self.port), **certificates.server}
+        self.options = {**DURABLE, **listens, "bind": "127.0.0.1", **options}
         self._is_paused = False
         credentials = f":{options['requirepass']}@" if "requirepass" in options else ""
-        self.url = f"redis://{credentials}127.0.0.1:{self.port}/0"
+        scheme, query = ("redis", "") if certificates is None else ("rediss", certificates.query)
+        self.url = f"{scheme}://{credentials}127.0.0.1:{self.port}/0{query}"
 
     @property
     def answers(self) -> bool:
@@ -91,12 +117,14 @@ class RedisServer(BrokerServer):
         """Start without waiting."""
         file = self.folder / "redis.conf"
         if not file.exists():  # a Sentinel may have changed it
-            options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
-            lines = [
-                f"{name} {value or EMPTY}\n" for name, value in {**options, **self.options}.items()
-            ]
+            options = {"dir": str(self.folder), **self.options}
+            lines = [f"{name} {value or EMPTY}\n" for name, value in options.items()]
             file.write_text("".join(lines))
-        self._process = subprocess.Popen([self._binary, str(file)], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.command(file), stdout=subprocess.DEVNULL)
+
+    def command(self, file: Path) -> list[str]:
+        """The command that starts it with this configuration."""
+        return [self._binary, str(file)]
 
     async def lose_data(self) -> None:
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
