@@ -139,7 +139,24 @@ BROKER = {
         "app/realtime/broker/postgres/tables.sql",
         "docs/broker/postgres.md",
     },
-    "nats": SERVERS | set[str](),
+    "nats": SERVERS
+    | {
+        "app/realtime/broker/nats/__init__.py",
+        "app/realtime/broker/nats/backend.py",
+        "app/realtime/broker/nats/canary.py",
+        "app/realtime/broker/nats/channels.py",
+        "app/realtime/broker/nats/connection.py",
+        "app/realtime/broker/nats/link.py",
+        "app/realtime/broker/nats/names.py",
+        "app/realtime/broker/nats/options.py",
+        "app/realtime/broker/nats/past.py",
+        "app/realtime/broker/nats/publisher.py",
+        "app/realtime/broker/nats/publishing.py",
+        "app/realtime/broker/nats/reader.py",
+        "app/realtime/broker/nats/requests.py",
+        "app/realtime/broker/nats/stream.py",
+        "docs/broker/nats.md",
+    },
     "rabbitmq": LOG
     | {
         "app/realtime/broker/rabbitmq/__init__.py",
