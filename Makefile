@@ -8,12 +8,13 @@ WORKERS ?= $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)")
 # uv is that of PATH, else the one that scripts/setup puts here.
 export PATH := $(PATH):$(CURDIR)/.cache/bin
 # uv.lock names the public index, and Python starts slowly without its byte code.
+export MATRIX
 unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 # Trust the certificates that this machine trusts, where it has a store of them.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak longtests bench screenshot lint release clean
+.PHONY: help demo test matrix soak longtests bench bench-brokers screenshot lint release clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,8 +24,11 @@ demo: ## Generate a project with default answers and serve it (PORT=8000)
 	@.venv/bin/python scripts/demo.py $(PORT)
 
 test: ## Prove every combination (ARGS="-k cookie-redis-html" for some)
-	@scripts/setup browser
+	@scripts/setup tests
 	.venv/bin/pytest -n $(WORKERS) --maxprocesses 16 --dist worksteal --durations 10 $(ARGS)
+
+matrix: ## The same, with every combination where a covering set would do: for CI with time
+	@$(MAKE) test MATRIX=full
 
 soak: ## Run a project under load and faults, and check what clients saw (ARGS="--seconds 60")
 	@scripts/setup
@@ -38,8 +42,12 @@ bench: ## Measure the generated application beside its peers (ARGS="--quick" or 
 	@scripts/setup
 	uv run --quiet --locked --project bench bench/run.py $(ARGS)
 
+bench-brokers: ## Measure the generated application with each broker (ARGS="--publish")
+	@scripts/setup tests
+	uv run --quiet --locked --project bench bench/brokers.py $(ARGS)
+
 screenshot: ## Take docs/chat.png anew
-	@scripts/setup browser
+	@scripts/setup tests
 	.venv/bin/python -m scripts.screenshot
 
 lint: ## Check this repository's own Python and workflows

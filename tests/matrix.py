@@ -77,9 +77,9 @@ def neighbours(
     combination: Combination, among: Iterable[Combination]
 ) -> Iterator[tuple[str, Combination]]:
     """Those that differ in one answer, with its question."""
-    there = set(among)
+    there = dict.fromkeys(among)  # in their order, which all of pytest's workers need alike
     for question in QUESTIONS:
-        for other in {getattr(it, question) for it in there}:
+        for other in dict.fromkeys(getattr(it, question) for it in there):
             neighbour = replace(combination, **{question: other})
             if neighbour != combination and neighbour in there:
                 yield question, neighbour

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.soak.processes import PATIENCE, Server, StartError, children, command_line
 from tests.postgres_server import FOLDER_VARIABLE, copy_postgres, postgres_folders
-from tests.redis_server import redis_folder
+from tests.servers import servers_folder
 
 
 class RedisServer(Server):
@@ -26,7 +26,7 @@ class RedisServer(Server):
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        binary = redis_folder() / "redis-server"
+        binary = servers_folder() / "redis-server"
         options = {
             "port": str(self.port),
             "bind": "127.0.0.1",

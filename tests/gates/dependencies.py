@@ -65,17 +65,20 @@ def normalized(name: str) -> str:
 def imported(folder: Path) -> Iterator[str]:
     """The distributions that modules under a folder import."""
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                modules = [node.module or ""]
-            else:
-                continue
-            for module in modules:
-                package = module.partition(".")[0]
-                if package not in OWN_PACKAGES | sys.stdlib_module_names:
-                    yield distribution_of(package)
+        yield from map(distribution_of, packages_in(path.read_text()))
+
+
+@cache
+def packages_in(source: str) -> frozenset[str]:
+    """The packages of others that a module imports. Most modules are in many projects."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            modules.append(node.module or "")
+    packages = {module.partition(".")[0] for module in modules}
+    return frozenset(packages - OWN_PACKAGES - sys.stdlib_module_names)
 
 
 def distribution_of(package: str) -> str:

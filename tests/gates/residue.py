@@ -23,7 +23,7 @@ WORDS = {
     "ticket": r"tickets?\b",
     "none": r"\bguests?\b|anonymous",
     "redis": r"redis|\blua\b|valkey",
-    "postgres": r"pgbouncer|pg_notify|\bpostgresql://",
+    "postgres": r"pgbouncer|pg_notify",
     "nats": r"\bnats\b|jetstream",
     "rabbitmq": r"rabbit|\bamqps?\b|aio.pika",
     "kafka": r"kafka",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.postgres_server import postgres_folders
-from tests.redis_server import redis_folder
+from tests.servers import servers_folder
 from tests.template import DEFAULT, Combination, choices
 
 # What the other styles with accounts have in common with cookie, which runs it.
@@ -183,5 +183,5 @@ def environment() -> dict[str, str]:
     """What a person's shell has, with Redis and PostgreSQL and without settings of the app."""
     kept = ("HOME", "LANG", "TMPDIR")
     inherited = {name: os.environ[name] for name in kept if name in os.environ}
-    folders = [redis_folder(), *postgres_folders(), os.environ["PATH"]]
+    folders = [servers_folder(), *postgres_folders(), os.environ["PATH"]]
     return inherited | {"PATH": os.pathsep.join(map(str, folders))}

