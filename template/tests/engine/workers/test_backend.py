@@ -1,7 +1,6 @@
 """What a broker's backend does when its server is killed, silent or wiped."""
 
 import asyncio
-import secrets
 from contextlib import suppress
 from itertools import count, pairwise
 

@@ -124,7 +124,7 @@ class Log(ABC):
     """A log at some address."""
 
     name: str
-    """What people call it, in messages for the operator: "Kafka"."""
+    """What people call it, for messages to the operator."""
 
     @abstractmethod
     def connected(self) -> AbstractAsyncContextManager[LogConnection]:
