@@ -70,9 +70,11 @@ class KafkaConnection(LogConnection):
         sent: list[tuple[list[int], asyncio.Future[Any]]] = []
         for batched in batches(drafts, indexes):
             batch = self._producer.create_batch()
-            for index in batched:
-                if batch.append(key=None, value=drafts[index].payload, timestamp=None) is None:
-                    refused.append((index, EntryRefused("it is too large")))
+            refused += (
+                (index, EntryRefused("it is too large"))
+                for index in batched
+                if batch.append(key=None, value=drafts[index].payload, timestamp=None) is None
+            )
             if batch.record_count():
                 future = await self._producer.send_batch(batch, self._topic, partition=partition)
                 future.add_done_callback(ignore_error)

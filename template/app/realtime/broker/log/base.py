@@ -19,7 +19,7 @@ from typing import NamedTuple
 class LogUnavailable(Exception):
     """The log can't be used at the moment. The message is a sentence for the operator.
 
-    Whether the server is unreachable, the password is wrong, a right is missing, or the topic
+    Whether the server is unreachable, the credentials are wrong, a right is missing, or the topic
     has settings that break the promises: the supervisor tries again for ever.
     """
 
