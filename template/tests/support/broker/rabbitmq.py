@@ -11,8 +11,8 @@ from pathlib import Path
 
 import aiormq
 import pytest
+from aiormq.abc import ArgumentsType
 from aiormq.exceptions import AMQPError
-from pamqp.common import FieldTable
 from testcontainers.core.container import DockerContainer
 
 from app import PROJECT_NAME
@@ -25,7 +25,7 @@ preload("aiormq")
 HERE = "127.0.0.1"
 INSTALLED_IN = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin", "/usr/local/sbin")
 
-STREAM: FieldTable = {"x-queue-type": "stream"}
+STREAM: ArgumentsType = {"x-queue-type": "stream"}
 
 START_DEADLINE = 60
 """Seconds. A start takes 5 to 10 of them on an idle machine."""

@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
 
 from aiormq import Connection
 from aiormq.connection import TransportFactory
@@ -17,7 +15,6 @@ from aiormq.exceptions import (
     InvalidFrameError,
     ProbableAuthenticationError,
 )
-from yarl import URL
 
 from app.realtime.broker.log.base import LogUnavailable
 from app.realtime.broker.rabbitmq.options import Options
@@ -39,17 +36,20 @@ class Transport(TransportFactory):
     aiormq's own `close` waits for three heartbeats if the server is silent.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self._tls = tls
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(
         self,
-        url: URL,
-        **_kwargs: Any,  # what aiormq has for a TLS context of its own
+        *_url: object,  # which is in the options
+        **_tls: object,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        options = self._options
         async with asyncio.timeout(CONNECT_DEADLINE):
-            reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=self._tls)
+            reader, self._writer = await asyncio.open_connection(
+                options.host, options.port, ssl=options.tls
+            )
         return reader, self._writer
 
     def abort(self) -> None:
@@ -61,7 +61,7 @@ class Transport(TransportFactory):
 @asynccontextmanager
 async def connected(options: Options) -> AsyncIterator[Connection]:
     """A connection for the length of the block. Raises `LogUnavailable`."""
-    transport = Transport(options.tls)
+    transport = Transport(options)
     connection = Connection(options.url, transport_factory=transport)
     too_late = asyncio.get_running_loop().call_later(2 * CONNECT_DEADLINE, transport.abort)
     try:
