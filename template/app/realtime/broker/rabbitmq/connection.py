@@ -99,6 +99,12 @@ def explained(options: Options) -> Iterator[None]:
             f" configure and read for {options.stream!r}, and write for 'amq.default'"
         ) from error
     except ChannelPreconditionFailed as error:
+        if "replica on the local node" in str(error):
+            raise LogUnavailable(
+                f"RabbitMQ can't read {options.stream!r} from the node of this connection, which"
+                " has no replica of it, or not yet: the stream needs a replica on each node that"
+                " workers connect to"
+            ) from error
         raise LogUnavailable(
             f"RabbitMQ can't use {options.stream!r} as a stream, because it is another kind of"
             f" queue, or the server has no streams, as before 3.9: {error}"
