@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app import PROJECT_NAME
 from app.realtime.broker.base import PUBLISH_DEADLINE
-from app.realtime.broker.kafka.connection import BATCH_BYTES, KafkaConnection
+from app.realtime.broker.kafka.connection import KafkaConnection
 from app.realtime.broker.kafka.errors import Reports, told
 from app.realtime.broker.kafka.options import Options, read_url
 from app.realtime.broker.kafka.topic import prepare_topic
@@ -79,7 +79,7 @@ def producer_of(connection: dict[str, Any]) -> AIOKafkaProducer:
         **connection,
         acks="all",
         linger_ms=0,
-        max_batch_size=BATCH_BYTES,
+        max_batch_size=MAX_MESSAGE_BYTES,
         max_request_size=MAX_MESSAGE_BYTES,
         request_timeout_ms=int(PUBLISH_DEADLINE * 1000),
     )
