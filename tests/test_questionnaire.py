@@ -57,9 +57,9 @@ def test_default_answers_need_neither_a_person_nor_trust(tmp_path: Path) -> None
 
 def test_an_answer_is_refused_on_the_command_line_too(tmp_path: Path) -> None:
     project = tmp_path / "my-chat"
-    result = copy(project, "--data=broker=kafka")
+    result = copy(project, "--data=broker=pigeon")
     assert result.returncode != 0
-    assert "Invalid choice for 'broker': 'kafka' is not in ['redis', 'memory']" in result.stderr
+    assert "Invalid choice for 'broker': 'pigeon' is not in ['redis', 'postgres'" in result.stderr
     assert not project.exists()
 
 
@@ -162,7 +162,7 @@ def test_the_reserved_names_are_those_of_the_packages_that_projects_install() ->
 
 
 @pytest.mark.parametrize("question", ["license", "auth", "broker", "client"])
-@pytest.mark.parametrize("answer", ["kafka", "", 3], ids=repr)
+@pytest.mark.parametrize("answer", ["pigeon", "", 3], ids=repr)
 def test_an_unknown_choice_is_refused(tmp_path: Path, question: str, answer: object) -> None:
     with pytest.raises(ValueError, match=f"Invalid choice for '{question}'"):
         render(tmp_path / "project", answers={question: answer})

@@ -126,7 +126,7 @@ def check(tool: str, *arguments: str | Path) -> None:
 def test_workflow_runs_every_combination() -> None:
     jobs: dict[str, Any] = yaml.safe_load((ROOT / WORKFLOW).read_text())["jobs"]
     matrix = jobs["combinations"]["strategy"]["matrix"]
-    for question in ("auth", "broker", "client"):
+    for question in ("auth", "broker"):  # each with every client
         assert set(matrix[question]) == set(choices(question))
 
 

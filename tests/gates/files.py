@@ -122,7 +122,22 @@ SERVERS = {"compose.yaml"}
 LOG = SERVERS | set[str]()
 BROKER = {
     "memory": set[str](),
-    "postgres": SERVERS | set[str](),
+    "postgres": SERVERS
+    | {
+        "app/realtime/broker/postgres/__init__.py",
+        "app/realtime/broker/postgres/address.py",
+        "app/realtime/broker/postgres/backend.py",
+        "app/realtime/broker/postgres/epoch.sql",
+        "app/realtime/broker/postgres/notifications.py",
+        "app/realtime/broker/postgres/pipeline.py",
+        "app/realtime/broker/postgres/publish.sql",
+        "app/realtime/broker/postgres/read.sql",
+        "app/realtime/broker/postgres/schema.py",
+        "app/realtime/broker/postgres/statements.py",
+        "app/realtime/broker/postgres/subscriptions.py",
+        "app/realtime/broker/postgres/sweep.sql",
+        "app/realtime/broker/postgres/tables.sql",
+    },
     "nats": SERVERS | set[str](),
     "rabbitmq": LOG
     | {
@@ -245,6 +260,8 @@ def belongs_to(combination: Combination, name: str) -> bool:
         )
         if is_of_servers:
             return False
+    if name == "tests/support/postgresql.py":
+        return combination.auth != "none" or combination.broker == "postgres"
     if combination.auth == "none" and re.match(r"tests/engine/(workers/)?auth/", name):
         return False
     return not (combination.client == "none" and name.startswith("tests/engine/client/"))

@@ -1,10 +1,10 @@
-"""Sends commands to Redis over one connection, all that wait in one round trip."""
+"""Sends commands to a Redis over one connection, all that wait in one round trip."""
 
 import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, ResponseError
+
+from app.realtime.broker.redis.errors import Moving, Outage
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +30,8 @@ A turn takes microseconds. A round trip is several system calls on both sides.
 MAX_WAITING = 10_000
 """Commands that may wait to be sent; one more fails at once."""
 
-# What a broken connection, an unreachable server or a server that is loading raises. uvloop
-# raises RuntimeError when a connection is written to after a reset.
-Outage = (RedisError, OSError, TimeoutError, RuntimeError)
+MOVING_PAUSE = 0.01
+"""Seconds until commands are sent again to a node that is about to lose their slot."""
 
 Argument = str | bytes | float
 
@@ -52,6 +53,8 @@ class Waiting(NamedTuple):
     is_script: bool
     answer: asyncio.Future[Any]
     expires_at: float
+    slot: int | None
+    """In a Redis Cluster: the slot of its keys."""
 
 
 class Pipeline:
@@ -64,12 +67,25 @@ class Pipeline:
     """
 
     def __init__(
-        self, pool: BlockingConnectionPool, scripts: Sequence[Script], deadline: float
+        self,
+        pool: BlockingConnectionPool,
+        scripts: Sequence[Script],
+        deadline: float,
+        moved: Callable[[MovedError], None] | None = None,
     ) -> None:
+        """`moved` is called when another node of a Redis Cluster owns a slot.
+
+        It may `take` the commands of that slot, which wait again, in their order.
+        """
         self._pool = pool
         self._connection: AbstractConnection | None = None  # once there was a command
         self._scripts = scripts
         self._deadline = deadline
+        self._moved = moved
+        self._is_moving = False
+        self._is_to_reconnect = False
+        self._sent: list[Waiting] = []
+        self._last_sent: dict[int, float] = {}  # slot -> expires_at
         self._waiting: deque[Waiting] = deque()
         self._something_waits = asyncio.Event()
 
@@ -82,8 +98,12 @@ class Pipeline:
                 yield
             finally:
                 sending.cancel()
+                for waiting in (*self._sent, *self._waiting):
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(ConnectionError("Redis is not used any more"))
+                self._waiting.clear()
 
-    def submit(self, *command: Argument) -> asyncio.Future[Any]:
+    def submit(self, *command: Argument, slot: int | None = None) -> asyncio.Future[Any]:
         """Send a command. The future gets the result, or an error of `Outage`."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
@@ -92,13 +112,42 @@ class Pipeline:
             return answer
         is_script = command[0] == "EVALSHA"
         expires_at = loop.time() + self._deadline
-        self._waiting.append(Waiting(pack(*command), is_script, answer, expires_at))
+        self._waiting.append(Waiting(pack(*command), is_script, answer, expires_at, slot))
         self._something_waits.set()
         return answer
+
+    def take(self, slot: int) -> list[Waiting]:
+        """Remove and return the commands of a slot that wait."""
+        taken = [waiting for waiting in self._waiting if waiting.slot == slot]
+        if taken:
+            self._waiting = deque(it for it in self._waiting if it.slot != slot)
+        return taken
+
+    def put(self, commands: Sequence[Waiting]) -> None:
+        """Send commands that another pipeline had, before those that came later.
+
+        A command fails if one of its slot that came later was sent already.
+        """
+        for waiting in reversed(commands):
+            if (
+                waiting.slot in self._last_sent
+                and waiting.expires_at < self._last_sent[waiting.slot]
+            ):
+                waiting.answer.set_exception(ConnectionError("its slot moved meanwhile"))
+            else:
+                self._waiting.appendleft(waiting)
+        self._something_waits.set()
+
+    def reconnect(self) -> None:
+        """Use another connection from now on: the address may lead to another server."""
+        self._is_to_reconnect = True
 
     async def _send(self) -> None:
         while True:
             await self._something_waits.wait()
+            if self._is_moving:
+                self._is_moving = False
+                await asyncio.sleep(MOVING_PAUSE)
             for _ in range(TURNS):
                 await asyncio.sleep(0)
             batch = self._next_batch()
@@ -106,6 +155,7 @@ class Pipeline:
                 self._something_waits.clear()
             if not batch:
                 continue
+            self._sent = batch
             try:
                 async with asyncio.timeout_at(batch[0].expires_at):
                     answers = await self._answers(batch)
@@ -116,13 +166,29 @@ class Pipeline:
                 if self._connection is not None:
                     await self._connection.disconnect(nowait=True)
                 answers = [ConnectionError("the connection to Redis was given up")] * len(batch)
-            for waiting, answer in zip(batch, answers, strict=True):
-                if waiting.answer.done():
-                    continue  # nobody waits any more
-                if isinstance(answer, Exception):
-                    waiting.answer.set_exception(answer)
-                else:
-                    waiting.answer.set_result(answer)
+            self._sent = []
+            self._pass_on(batch, answers)
+
+    def _pass_on(self, batch: Sequence[Waiting], answers: Sequence[Any]) -> None:
+        """Give the answers to whoever waits for them."""
+        again: list[Waiting] = []
+        for waiting, answer in zip(batch, answers, strict=True):
+            if waiting.answer.done():
+                continue  # nobody waits any more
+            if waiting.slot is not None and isinstance(answer, Moving):
+                again.append(waiting)
+            elif isinstance(answer, Exception):
+                waiting.answer.set_exception(answer)
+            else:
+                waiting.answer.set_result(answer)
+        if not again:
+            return
+        self._waiting.extendleft(reversed(again))
+        self._something_waits.set()
+        self._is_moving = True
+        if self._moved is not None:
+            for answer in {str(it): it for it in answers if isinstance(it, MovedError)}.values():
+                self._moved(answer)
 
     def _next_batch(self) -> list[Waiting]:
         """What to send next, without commands that nobody waits for or that are too late."""
@@ -133,15 +199,21 @@ class Pipeline:
             if waiting.answer.done():
                 continue
             if waiting.expires_at < latest:
-                waiting.answer.set_exception(TimeoutError("too many commands wait for Redis"))
+                waiting.answer.set_exception(TimeoutError("the command waited for Redis too long"))
             else:
                 batch.append(waiting)
+                if waiting.slot is not None:
+                    self._last_sent[waiting.slot] = waiting.expires_at
         return batch
 
     async def _answers(self, batch: Sequence[Waiting]) -> list[Any]:
         if self._connection is None:
             self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+            self._is_to_reconnect = False
         else:  # Redis may have closed it
+            if self._is_to_reconnect:
+                self._is_to_reconnect = False
+                await self._connection.disconnect(nowait=True)
             await self._pool.ensure_connection(self._connection)
         commands = [waiting.packed for waiting in batch]
         answers = await self._round_trip(self._connection, commands)
@@ -180,7 +252,7 @@ def unknown_scripts(batch: Sequence[Waiting], answers: Sequence[Any]) -> list[in
     """
     unknown: list[int] = []
     for n in reversed(range(len(batch))):
-        if batch[n].is_script:
+        if batch[n].is_script and not isinstance(answers[n], Moving):
             if not isinstance(answers[n], NoScriptError):
                 break
             unknown.append(n)
@@ -191,8 +263,3 @@ def pack(*command: Argument) -> bytes:
     """Encode a command, at an eighth of the cost of redis-py's own encoder."""
     packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub is for tuples of one
     return packed
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error. Some asyncio and Redis exceptions have no message, only a name."""
-    return f"{type(error).__name__} {error}".strip()

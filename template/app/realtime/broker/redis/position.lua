@@ -1,4 +1,5 @@
--- What the scripts beside this one begin with.
+-- What the scripts beside this one begin with. In a Redis Cluster, "the whole server" and
+-- "all" mean: all of the bucket.
 -- KEYS[1]  the epoch of the whole server: a hash of epoch, run and generation
 -- KEYS[2]  position of the channel: a hash of server epoch, epoch and offset
 -- KEYS[3]  its history: a stream with an entry for each record, whose ID is the offset

@@ -1,18 +1,19 @@
 -- Gives a record its place in the channel, remembers and publishes it, in one step.
--- ARGV[8]  channel to publish to
--- ARGV[9]  id of the record
--- ARGV[10]  digest of its content
--- ARGV[11]  message
+-- ARGV[8]  command that publishes
+-- ARGV[9]  channel to publish to
+-- ARGV[10]  id of the record
+-- ARGV[11]  digest of its content
+-- ARGV[12]  message
 -- Answers {epoch, offset, whether the channel remembers other content under that id}.
 
 local epoch, previous = position()
 local size = tonumber(ARGV[3])
 
-local taken = redis.call('HGET', KEYS[4], ARGV[9])
+local taken = redis.call('HGET', KEYS[4], ARGV[10])
 if taken then
   local offset, digest = string.match(taken, '^(%d+) (.*)$')
   if tonumber(offset) >= since then
-    return { epoch, offset, digest == ARGV[10] and 0 or 1 }
+    return { epoch, offset, digest == ARGV[11] and 0 or 1 }
   end
 end
 
@@ -34,11 +35,11 @@ remember(epoch, offset)
 offset, previous = format(offset), format(previous)
 if size > 0 then
   redis.call(
-    'XADD', KEYS[3], offset .. '-0', 'id', ARGV[9], 'previous', previous, 'message', ARGV[11]
+    'XADD', KEYS[3], offset .. '-0', 'id', ARGV[10], 'previous', previous, 'message', ARGV[12]
   )
-  redis.call('HSET', KEYS[4], ARGV[9], offset .. ' ' .. ARGV[10])
+  redis.call('HSET', KEYS[4], ARGV[10], offset .. ' ' .. ARGV[11])
   redis.call('EXPIRE', KEYS[3], ARGV[4])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
 end
-redis.call('PUBLISH', ARGV[8], epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[11])
+redis.call(ARGV[8], ARGV[9], epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[12])
 return { epoch, offset, 0 }

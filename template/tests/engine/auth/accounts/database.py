@@ -4,15 +4,9 @@ Set TEST_DATABASE_URL (postgresql+asyncpg://…) to use a running PostgreSQL; it
 allowed to create databases. Otherwise the tests start one from the local binaries.
 """
 
-import asyncio
 import os
 import secrets
-import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
@@ -20,30 +14,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import tests.support.auth.accounts.quick_hashes  # noqa: F401 - in this process too
 from app.auth.accounts.database import Database, open_database
 from tests.engine.auth.accounts.relay import Relay
-from tests.support.server import PATIENCE, free_port
+from tests.support.postgresql import PostgresqlServer, is_installed
 
 KINDS = ["sqlite", "postgresql"]
 
 GIVEN_SERVER = os.environ.get("TEST_DATABASE_URL")
-
-DEBIANS_FOLDER = Path("/usr/lib/postgresql")
-"""Where Debian and Ubuntu install the binaries, outside of PATH."""
-
-# Tests need no durability: if the machine crashes, nobody reads their data.
-OPTIONS = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "listen_addresses": "127.0.0.1",
-    "synchronous_commit": "off",
-    "unix_socket_directories": "",
-}
 
 
 class Databases:
@@ -141,61 +122,10 @@ async def postgresql() -> AsyncIterator[URL]:
     if GIVEN_SERVER:
         yield make_url(GIVEN_SERVER)
         return
-    if binary("initdb") is None or binary("postgres") is None:
+    if not is_installed():
         pytest.skip("no TEST_DATABASE_URL, and no initdb and postgres on PATH: install PostgreSQL")
-    # Not in pytest's folders: they are root's, and PostgreSQL runs as another user.
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        port = free_port()
-        process = await asyncio.to_thread(start, Path(folder), port)
-        try:
-            url = make_url(f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres")
-            await wait_until_ready(url, process)
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)  # shut down without waiting for clients
-            process.wait(PATIENCE)
-
-
-def binary(name: str) -> str | None:
-    folders = [os.environ["PATH"], *map(str, DEBIANS_FOLDER.glob("*/bin"))]
-    return shutil.which(name, path=os.pathsep.join(folders))
-
-
-def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """Create a cluster in an empty folder, and start the server."""
-    user = None
-    if sys.platform != "win32" and os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        user = "nobody"
-        shutil.chown(folder, user)
-    with (folder / "log").open("wb") as log:
-        initdb = [str(binary("initdb")), "--auth=trust", "--username=tests", "--encoding=UTF8"]
-        subprocess.run(
-            [*initdb, "--no-sync", "--pgdata=data"],
-            cwd=folder,
-            user=user,
-            stdout=log,
-            check=True,
-        )
-        options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-        return subprocess.Popen(
-            [str(binary("postgres")), "-D", "data", "-p", str(port), *options],
-            cwd=folder,
-            user=user,
-            stdout=log,
-            stderr=log,
-        )
-
-
-async def wait_until_ready(url: URL, process: subprocess.Popen[bytes]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while process.poll() is None:
-            try:
-                await execute(url, "SELECT 1")
-            except (DBAPIError, OSError):
-                await asyncio.sleep(0.02)
-            else:
-                return
-    raise AssertionError("PostgreSQL did not start")
+    async with PostgresqlServer(synchronous_commit="off").running() as server:
+        yield make_url(server.url()).set(drivername="postgresql+asyncpg")
 
 
 async def execute(url: URL, statement: str) -> None:

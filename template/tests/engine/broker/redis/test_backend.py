@@ -334,14 +334,15 @@ async def test_history_waits_for_the_subscription(broker_url: str) -> None:
 async def test_scripts_that_redis_forgot_are_loaded_and_order_is_kept(tmp_path: Path) -> None:
     async with RedisServer(tmp_path).running() as server, connected(server.url) as backend:
         await subscribe(backend, "room")
+        node = backend._servers.place("room").node
         taken = [backend.submit("room", record("known"))]
-        backend._writes.submit("SCRIPT", "FLUSH")
+        node.writes.submit("SCRIPT", "FLUSH")
         taken += [backend.submit("room", record(name)) for name in ("again", "and again")]
         await asyncio.gather(*taken)
         # This time another worker loads it, before the whole batch was read.
-        backend._writes.submit("SCRIPT", "FLUSH")
+        node.writes.submit("SCRIPT", "FLUSH")
         overtaken = backend.submit("room", record("overtaken"))
-        backend._writes.submit("SCRIPT", "LOAD", backend._publish.source)
+        node.writes.submit("SCRIPT", "LOAD", backend._scripts.publish.source)
         await backend.submit("room", record("last"))
         with pytest.raises(BrokerUnavailable):
             await overtaken

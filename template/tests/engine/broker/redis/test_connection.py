@@ -151,7 +151,7 @@ async def test_a_connection_stays_while_redis_refuses_to_write(redis_server: Red
         assert not backend.alive
         await redis.config_set("min-replicas-to-write", 0)
         await until(lambda: backend.alive)
-        assert backend._subscriptions._connects == 1
+        assert backend._servers.place("room").node.subscriptions._connects == 1
 
 
 @pytest.mark.usefixtures("short_silence")
@@ -167,7 +167,7 @@ async def test_a_connection_on_which_nothing_is_heard_is_made_again(
         assert not backend.alive
         relay.loses = None
         await until(lambda: backend.alive)
-        assert backend._subscriptions._connects == 2
+        assert backend._servers.place("room").node.subscriptions._connects == 2
 
 
 async def test_an_address_that_leads_to_another_server_is_followed(

@@ -59,7 +59,7 @@ async def test_who_listens_anew_while_redis_is_away_is_subscribed_once_it_is_bac
         await backend.publish("room", record("after"))
         await until(lambda: bool(second))
         async with Redis.from_url(server.url) as redis:
-            name = f"{backend._prefix}room"
+            name = f"{backend._servers.place('room').prefix}room"
             assert await redis.pubsub_numsub(name) == [(name.encode(), 1)]
     assert first == []
     assert [event.message for event in second] == ["message after"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from app.realtime.broker.redis.backend import connection_pool
+from app.realtime.broker.redis.connections import connection_pool
 from app.realtime.broker.redis.pipeline import MAX_WAITING, Pipeline
 from tests.support.client import PATIENCE
 

@@ -1,0 +1,188 @@
+"""Messages between any number of processes, through NATS with JetStream."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from app.realtime.broker.base import (
+    PUBLISH_DEADLINE,
+    Backend,
+    BrokerUnavailable,
+    History,
+    IdTaken,
+    Page,
+    Record,
+)
+from app.realtime.broker.nats.channels import Channels
+from app.realtime.broker.nats.connection import Connection, Link
+from app.realtime.broker.nats.names import Names
+from app.realtime.broker.nats.options import read_options
+from app.realtime.broker.nats.past import Past
+from app.realtime.broker.nats.publisher import Publisher
+from app.realtime.broker.nats.publishing import Publishing
+from app.realtime.broker.nats.requests import Outage, describe
+from app.realtime.broker.nats.stream import Limits, Unusable
+from app.realtime.protocol import Position
+
+logger = logging.getLogger(__name__)
+
+
+class NatsBackend(Backend):
+    schemes = ("nats", "tls")
+
+    def __init__(
+        self, url: str, history_size: int, history_seconds: float, history_bytes: int = 0
+    ) -> None:
+        super().__init__(url, history_size, history_seconds, history_bytes)
+        options = read_options(url)
+        names = Names(options.stream)
+        self._limits = Limits(self.history_size, history_seconds)
+        self._channels = Channels(names, self._deliver)
+        publisher = Publisher()
+        self._connection = Connection(options, names, self._limits, self._channels, publisher.use)
+        self._publishing = Publishing(names, self._limits, self._connection, publisher)
+        self._failed = False
+        self._running = AsyncExitStack()
+
+    @property
+    def alive(self) -> bool:
+        return self._connection.alive
+
+    async def connect(self) -> None:
+        """Start to connect. An unreachable server is no error: it may come back."""
+        await self._running.enter_async_context(self._tasks())
+
+    async def disconnect(self) -> None:
+        await self._running.aclose()
+
+    @asynccontextmanager
+    async def _tasks(self) -> AsyncIterator[None]:
+        async with self._publishing.running(), self._connection.running():
+            yield
+
+    async def _open(self, channel: str) -> None:
+        await self._channels.add(channel)
+
+    async def _close(self, channel: str) -> None:
+        await self._channels.remove(channel)
+
+    def submit(
+        self, channel: str, message: str | Record, seen: Position | None = None
+    ) -> asyncio.Future[Position | None]:
+        self._refuse_in_an_outage()
+        answer = self._publishing.submit(channel, message, seen)
+        taken: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(partial(self._taken, taken))
+        return taken
+
+    def _taken(
+        self,
+        taken: asyncio.Future[Position | None],
+        answer: asyncio.Future[Position | None],
+    ) -> None:
+        """Pass on the answer to whoever waits for `taken`."""
+        error = answer.exception()
+        if error is None or isinstance(error, IdTaken):
+            self._failed = False
+        else:
+            error = self._unavailable("take the message", error)
+        if taken.cancelled():
+            return
+        if error is None:
+            taken.set_result(answer.result())
+        else:
+            taken.set_exception(error)
+
+    async def history(
+        self,
+        channel: str,
+        *,
+        last: int,
+        after: Sequence[Position] = (),
+        seen: Position | None = None,
+    ) -> History:
+        heard = self._channels[channel]
+        if not heard.confirmed.is_set():
+            self._refuse_in_an_outage()
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                answer = None
+                while answer is None:
+                    await heard.confirmed.wait()
+                    answer = await self._read(channel, last, after, seen)
+        except (*Outage, Unusable, ValueError, KeyError) as error:
+            raise self._unavailable("answer", error) from error
+        self._failed = False
+        return answer
+
+    async def _read(
+        self, channel: str, last: int, after: Sequence[Position], seen: Position | None
+    ) -> History | None:
+        """What a channel remembers. None if the stream has changed: then it is read again."""
+        link = self._connection.link
+        place = self._channels[channel].place
+        past = await self._past(link, channel)
+        if past is None:
+            return None
+        if after and past.state.may_have_more:
+            past = past._replace(oldest=await link.reader.oldest(channel))
+        since = past.lowest(after)
+        stored = await link.reader.newest(channel, past.state, last + 1, since)
+        if past.is_lost(seen, stored):
+            await self._connection.replace_generation(link.stream.generation)
+            return None
+        history = past.history(stored, last, since)
+        self._channels.stand(channel, place, history.position, past.state, stored)
+        return history
+
+    async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
+        self._refuse_in_an_outage()
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE):
+                page = None
+                while page is None:
+                    await self._connection.connected.wait()
+                    page = await self._read_page(channel, before, limit)
+        except (*Outage, Unusable, ValueError, KeyError) as error:
+            raise self._unavailable("answer", error) from error
+        self._failed = False
+        return page
+
+    async def _read_page(self, channel: str, before: int | None, limit: int) -> Page | None:
+        link = self._connection.link
+        past = await self._past(link, channel)
+        if past is None:
+            return None
+        if before is None:
+            stored = await link.reader.newest(channel, past.state, limit + 1, None)
+            return past.page(stored, 0, limit)
+        stored, behind = await link.reader.before(channel, past.state, before, limit + 1)
+        return past.page(stored, behind, limit)
+
+    async def _past(self, link: Link, channel: str) -> Past | None:
+        """Ask the stream what it has of a channel. None if it is not the one it was."""
+        heard = self._channels.get(channel)
+        place = heard.place if heard is not None else None
+        state = await link.reader.state(channel)
+        if state.stream.epoch != link.stream.epoch:
+            self._connection.restart("the stream has changed")
+            return None
+        return Past(channel, state, None, place, self._limits)
+
+    def _refuse_in_an_outage(self) -> None:
+        """Raise BrokerUnavailable once it is known that NATS is unreachable.
+
+        Only the first request waits for the deadline. If each of many requests waited, the
+        sockets would be left unread until their keepalive fails.
+        """
+        if self._failed and not self.alive:
+            raise BrokerUnavailable("NATS is unreachable")
+
+    def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
+        unavailable = BrokerUnavailable(f"NATS did not {what}: {describe(error)}")
+        if not self._failed:
+            logger.warning("%s", unavailable)
+        self._failed = True
+        return unavailable
