@@ -119,7 +119,17 @@ AUTH = {
 }
 
 SERVERS = {"compose.yaml"}
-LOG = SERVERS | set[str]()
+LOG = SERVERS | {
+    "app/realtime/broker/log/__init__.py",
+    "app/realtime/broker/log/backend.py",
+    "app/realtime/broker/log/base.py",
+    "app/realtime/broker/log/channels.py",
+    "app/realtime/broker/log/entry.py",
+    "app/realtime/broker/log/epochs.py",
+    "app/realtime/broker/log/partition.py",
+    "app/realtime/broker/log/supervisor.py",
+    "app/realtime/broker/log/writer.py",
+}
 BROKER = {
     "memory": set[str](),
     "postgres": SERVERS
@@ -151,7 +161,15 @@ BROKER = {
         "app/realtime/broker/rabbitmq/stream.py",
         "docs/broker/rabbitmq.md",
     },
-    "kafka": LOG | set[str](),
+    "kafka": LOG
+    | {
+        "app/realtime/broker/kafka/__init__.py",
+        "app/realtime/broker/kafka/backend.py",
+        "app/realtime/broker/kafka/connection.py",
+        "app/realtime/broker/kafka/errors.py",
+        "app/realtime/broker/kafka/options.py",
+        "app/realtime/broker/kafka/topic.py",
+    },
     "redis": SERVERS
     | {
         "app/realtime/broker/redis/__init__.py",

@@ -50,6 +50,11 @@ PHRASES = {
 """What may be said in every project, and why."""
 
 FREE_FILES = {
+    # A user and a password for the broker.
+    "app/realtime/broker/kafka/errors.py": {"accounts"},
+    "app/realtime/broker/kafka/options.py": {"accounts"},
+    "docs/broker/kafka.md": {"accounts"},
+    "tests/engine/broker/kafka/test_settings.py": {"accounts"},
     # The engine serves every style, and says what a login is to a socket.
     "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},

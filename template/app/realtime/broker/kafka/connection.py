@@ -70,23 +70,24 @@ class KafkaConnection(LogConnection):
         sent: list[tuple[list[int], asyncio.Future[Any]]] = []
         for batched in batches(drafts, indexes):
             batch = self._producer.create_batch()
-            taken = [
-                index
+            refused += (
+                (index, EntryRefused("it is too large"))
                 for index in batched
-                if batch.append(key=None, value=drafts[index].payload, timestamp=None) is not None
-            ]
-            if len(taken) < len(batched):  # it is alone, as `batches` says
-                refused += ((index, EntryRefused("it is too large")) for index in batched)
-                continue
-            future = await self._producer.send_batch(batch, self._topic, partition=partition)
-            sent.append((batched, future))
-        answers = await asyncio.gather(*(it for _, it in sent), return_exceptions=True)
-        for (batched, _), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, TooLarge):
+                if batch.append(key=None, value=drafts[index].payload, timestamp=None) is None
+            )
+            if batch.record_count():
+                future = await self._producer.send_batch(batch, self._topic, partition=partition)
+                future.add_done_callback(ignore_error)
+                sent.append((batched, future))
+        if sent:
+            await asyncio.wait([future for _, future in sent])
+        for batched, future in sent:
+            error = future.exception()
+            if isinstance(error, TooLarge):
                 why = EntryRefused("it is larger than max.message.bytes of the topic")
                 refused += ((index, why) for index in batched)
-            elif isinstance(answer, BaseException):
-                raise answer
+            elif error is not None:
+                raise error
         return refused
 
     # --- Reading ------------------------------------------------------------------------
@@ -129,6 +130,12 @@ class KafkaConnection(LogConnection):
                         for records in found.values()
                         for it in records
                     ]
+
+
+def ignore_error(future: asyncio.Future[Any]) -> None:
+    """Have no error reported that came after nobody waited for it any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 def batches(drafts: Sequence[Draft], indexes: Sequence[int]) -> Iterator[list[int]]:
