@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -109,16 +110,21 @@ def explained(options: Options) -> Iterator[None]:
             f"RabbitMQ can't use {options.stream!r} as a stream, because it is another kind of"
             f" queue, or the server has no streams, as before 3.9: {error}"
         ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise LogUnavailable(
+            f"RabbitMQ's certificate is not trusted ({error.verify_message}): name its authority"
+            " with ca in BROKER_URL"
+        ) from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         # aiormq cancels whatever waits for a connection that it gives up.
-        raise LogUnavailable("no connection to RabbitMQ: it was silent") from error
+        raise LogUnavailable("the connection was silent") from error
     # uvloop raises RuntimeError when a connection is written to after a reset, and aiormq when
     # a connection that has ended is used.
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-        raise LogUnavailable(f"no connection to RabbitMQ: {describe(error)}") from error
+        raise LogUnavailable(describe(error)) from error
 
 
 def describe(error: BaseException) -> str:
