@@ -177,6 +177,7 @@ BROKER = {
         "app/realtime/broker/rabbitmq/log.py",
         "app/realtime/broker/rabbitmq/options.py",
         "app/realtime/broker/rabbitmq/stream.py",
+        "docs/broker/rabbitmq.md",
     },
     "kafka": LOG
     | {

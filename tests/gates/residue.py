@@ -25,7 +25,7 @@ WORDS = {
     "redis": r"redis|\blua\b|valkey",
     "postgres": r"pgbouncer|pg_notify",
     "nats": r"\bnats\b|jetstream",
-    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika",
+    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika|aiormq",
     "kafka": r"kafka",
     "servers": r"testcontainers|docker|\bcompose\b",
     "html": r"\bhtml|javascript|\bweb/|static",
