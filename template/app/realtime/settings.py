@@ -92,7 +92,9 @@ class RealtimeSettings(BaseSettings):
     @classmethod
     def _known_broker(cls, url: str, info: ValidationInfo) -> str:
         try:
-            scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+            scheme, netloc = urlsplit(url).scheme, urlsplit(url).netloc
+            for host in netloc.rpartition("@")[2].split(","):
+                _ = urlsplit(f"//{host}").port
         except ValueError:
             raise ValueError("is not a URL with a valid host and port") from None
         if scheme not in SCHEMES or "://" not in url:

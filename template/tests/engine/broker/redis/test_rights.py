@@ -102,8 +102,8 @@ async def test_a_right_that_is_missing_is_named(
     assert len(rights) == len(SINGLE) - 1
     await allow(server, *rights)
     async with connected(as_user(server.url)) as backend:
+        await backend.subscribe("room")
         with suppress(BrokerUnavailable):
-            await subscribe(backend, "room")
             await publish(backend, "room", 1)
         await until(lambda: f"add it with ACL SETUSER {USER}" in caplog.text)
         sentence = next(it for it in caplog.messages if "ACL SETUSER" in it)

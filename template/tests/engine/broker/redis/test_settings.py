@@ -57,7 +57,7 @@ def test_an_option_of_a_connection_is_taken() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "redis+cluster://user:p%40ss@a:1,[::1]:2,c",
+        "redis+cluster://user:p%40ss@[::1]:1,b:2,c",
         "rediss+cluster://a?ssl_check_hostname=false",
         "redis+sentinel://a,b:2/mymaster",
         "rediss+sentinel://user:secret@a,b:2/mymaster/3?sentinel_username=x&sentinel_password=y",
