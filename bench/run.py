@@ -153,8 +153,11 @@ def compile_generator(binary: Path) -> None:
     subprocess.run([compiler, *flags, "-o", binary, HERE / "load.c"], check=True)
 
 
-def render_app(project: Path) -> Path:
-    """The template as it stands in the working tree, with an environment of its own."""
+def render_app(project: Path, broker: str = "redis", *, with_tests: bool = False) -> Path:
+    """The template as it stands in the working tree, with an environment of its own.
+
+    `with_tests`: what its tests need is installed too.
+    """
     import copier  # noqa: PLC0415
 
     say("Rendering the application.")
@@ -163,9 +166,10 @@ def render_app(project: Path) -> Path:
         template = Path(folder)
         shutil.copy(HERE.parent / "copier.yml", template)
         shutil.copytree(HERE.parent / "template", template / "template")
-        answers = {"auth": "none", "broker": "redis", "client": "none"}
+        answers = {"auth": "none", "broker": broker, "client": "none"}
         copier.run_copy(str(template), project, data=answers, defaults=True, quiet=True)
-    sync = ["uv", "sync", "--quiet", "--no-dev", "--python", sys.executable]
+    sync = ["uv", "sync", "--quiet", "--python", sys.executable]
+    sync += [] if with_tests else ["--no-dev"]
     subprocess.run(sync, cwd=project, check=True)
     return project
 

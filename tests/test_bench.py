@@ -304,6 +304,26 @@ def test_a_crowd_returns_after_the_server_was_killed(
         assert run[part]["cpu_us"] > 0
 
 
+# --- Brokers --------------------------------------------------------------------------
+
+
+def test_a_broker_is_measured(
+    bench_module: Callable[[str], ModuleType], generator: Path, project: Path
+) -> None:
+    brokers = bench_module("brokers")
+    run = brokers.measure(small_bench(bench_module, generator, project), "redis", seconds=1)
+    for window in ("w1", "w64"):
+        assert run[window]["publications_per_second"] > 0
+        assert run[window]["cpu_us"] > 0
+        assert run[window]["broker_cpu_us"] > 0
+        assert not any(run[window][fault] for fault in ("lost", "doubled", "reordered", "closed"))
+    assert 0 < run["enter"]["seconds"] < 60
+    failed = {"round": 1, "broker": "nats", "failed": "it does not start"}
+    table = brokers.describe([{"round": 1, "broker": "redis"} | run, failed])
+    assert table.count("| Redis, ") == 1
+    assert "out of order: 0.\nnats: it does not start" in table
+
+
 # --- Presence -------------------------------------------------------------------------
 
 

@@ -92,8 +92,8 @@ class RealtimeSettings(BaseSettings):
     @classmethod
     def _known_broker(cls, url: str, info: ValidationInfo) -> str:
         try:
-            scheme, netloc = urlsplit(url).scheme, urlsplit(url).netloc
-            for host in netloc.rpartition("@")[2].split(","):
+            scheme = urlsplit(url).scheme
+            for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
                 _ = urlsplit(f"//{host}").port
         except ValueError:
             raise ValueError("is not a URL with a valid host and port") from None

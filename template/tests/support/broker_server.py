@@ -1,5 +1,6 @@
 """What the tests need of a broker's server, whichever broker it is."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,8 @@ class BrokerServer(ABC):
     def pause(self) -> None:
         """Stop answering, with every connection open."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # until all its threads have stopped
 
     def resume(self) -> None:
         """Answer again after `pause`."""

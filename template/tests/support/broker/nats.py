@@ -4,14 +4,13 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats
 import pytest
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
@@ -60,27 +59,30 @@ async def client(url: str) -> AsyncIterator[Client]:
 class NatsServer(BrokerServer):
     """A NATS of the test's own. Its data are in `folder`."""
 
-    def __init__(self, folder: Path, config: str = "", login: str = "") -> None:
+    accepts_within = 1.0
+
+    def __init__(
+        self, folder: Path, config: str = "", login: str = "", *, has_jetstream: bool = True
+    ) -> None:
         """`config` is added to its configuration. `login` is for the URL: "user:password@"."""
         super().__init__(folder)
         binary = shutil.which("nats-server")
         if binary is None:
             pytest.skip("needs nats-server on PATH, to kill it")
         self._binary = binary
-        self._config = config
+        self.config = config
+        self._has_jetstream = has_jetstream
         self.port = free_port()
+        self.data = folder / f"jetstream-{self.port}"
         self.url = f"nats://{login}127.0.0.1:{self.port}"
 
-    @property
-    def settings(self) -> Mapping[str, object]:
-        return {"store_dir": str(self.folder / "jetstream")}
-
     async def start(self) -> None:
-        jetstream = "\n".join(f"  {name}: {value!r}" for name, value in self.settings.items())
+        lines = ["host: 127.0.0.1", f"port: {self.port}", self.config]
+        if self._has_jetstream:
+            # Every message is on the disk before it is acknowledged.
+            lines.append(f"jetstream {{ store_dir: '{self.data}', sync_interval: always }}")
         configuration = self.folder / f"nats-{self.port}.conf"
-        configuration.write_text(
-            f"host: 127.0.0.1\nport: {self.port}\njetstream {{\n{jetstream}\n}}\n{self._config}\n"
-        )
+        configuration.write_text("\n".join(lines))
         self._process = subprocess.Popen(  # noqa: ASYNC220
             [self._binary, "--config", str(configuration)],
             stdout=subprocess.DEVNULL,
@@ -99,12 +101,18 @@ class NatsServer(BrokerServer):
         return True
 
     async def lose_data(self) -> None:
-        if self._process is None:
-            shutil.rmtree(self.folder / "jetstream")
-            return
-        async with client(self.url) as connected:
-            with suppress(NotFoundError):
-                await connected.jetstream().delete_stream(stream_of(self.url))
+        shutil.rmtree(self.data)
+
+    def copy_data(self) -> Path:
+        """A copy of the data of a server that does not run."""
+        copy = self.data.with_suffix(".copy")
+        shutil.copytree(self.data, copy)
+        return copy
+
+    def restore_data(self, copy: Path) -> None:
+        """Have the data of a copy, as from a backup."""
+        shutil.rmtree(self.data)
+        shutil.copytree(copy, self.data)
 
     async def cut(self) -> None:
         self.kill()

@@ -90,6 +90,14 @@ class PostgresServer(BrokerServer):
         finally:
             await connection.close()
 
+    async def run(self, script: str) -> None:
+        """Execute several statements as a superuser."""
+        connection = await asyncpg.connect(self.cluster.url(database="app"))
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
 
 Server = PostgresServer
 """A server of the broker that these tests may kill, pause and wipe."""

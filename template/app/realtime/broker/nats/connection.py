@@ -91,6 +91,7 @@ class Connection:
         """The highest sequence of the stream that this worker knows of."""
         self._lost: str | None = None
         """A generation that has to be replaced."""
+        self._requests: Requests | None = None
         self._link: Link | None = None
         self.connected = asyncio.Event()
         """Set while there is a connection."""
@@ -199,7 +200,7 @@ class Connection:
         self._ending = None
         self._errors.clear()
         async with self._client() as client:
-            requests = Requests(client)
+            self._requests = requests = Requests(client)
             try:
                 async with asyncio.timeout(CANARY_DEADLINE):
                     await requests.start()
@@ -233,11 +234,12 @@ class Connection:
                     flusher_queue_size=0,
                     name=self._names.stream,
                     tls=options.tls,
-                    user=options.user,
-                    password=options.password,
-                    token=options.token,
+                    user=self._secret(client, options.user),
+                    password=self._secret(client, options.password),
+                    token=self._secret(client, options.token),
                     user_credentials=options.creds,
                 )
+                self._check_tls(client)
             self._is_connecting = False
             self._discovered = [address(it) for it in client.discovered_servers]
             yield client
@@ -246,6 +248,22 @@ class Connection:
             with contextlib.suppress(*Outage):
                 async with asyncio.timeout(PUBLISH_DEADLINE):
                     await client.close()
+
+    def _secret(self, client: Client, secret: str | None) -> Callable[[], str] | None:
+        """A part of the login, which nats-py asks for when it knows whether there is TLS."""
+        if secret is None:
+            return None
+
+        def tell() -> str:
+            self._check_tls(client)
+            return secret
+
+        return tell
+
+    def _check_tls(self, client: Client) -> None:
+        """Raise Unusable if the URL asks for TLS, and nats-py goes on without."""
+        if self._options.has_tls and not client._server_info.get("tls_required"):
+            raise Unusable("BROKER_URL begins with tls://, but the server does not require TLS")
 
     def _next_server(self) -> str:
         """The servers of the URL and those of their cluster, in turn."""
@@ -260,6 +278,8 @@ class Connection:
         if not isinstance(error, Outage):
             logger.error("could not take a message from NATS", exc_info=error)
         self._errors.append(describe(error))
+        if "permissions violation" in str(error) and self._requests is not None:
+            self._requests.close(error)  # NATS gives no other answer to what it does not allow
         if isinstance(error, SlowConsumerError):
             self._end("this worker reads too slowly")
 

@@ -161,7 +161,7 @@ class Refused(Error):
 def read_answer(message: Msg) -> dict[str, Any]:
     """The content of an answer. Raises `Refused` for an error, and ValueError for nonsense."""
     if message.headers is not None and message.headers.get("Status") == "503":
-        raise Refused(503, f"nobody answers {message.subject}")
+        raise Refused(503, "nobody answers")
     answer = json.loads(message.data)
     if not isinstance(answer, dict):
         raise ValueError("an answer of JetStream is an object")

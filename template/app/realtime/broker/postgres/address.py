@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from app import PROJECT_NAME
 
@@ -62,7 +62,7 @@ def read_address(url: str) -> Address:
             raise ValueError("listen is a URL like postgresql://user:password@host:5432/database")
         check_options(read_options(listen_url))
     check_options(options)
-    direct = urlunsplit(urlsplit(url)._replace(query=urlencode(options)))
+    direct = url.partition("?")[0] + (f"?{urlencode(options)}" if options else "")
     return Address(direct, listen_url or direct, listen_url is not None, schema)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import random
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -220,10 +219,9 @@ class PostgresBackend(Backend):
                 await self._sweep_once()
             except Outage as error:
                 logger.warning("could not remove what is too old: %s", describe(error))
-                await asyncio.sleep(random.uniform(0, SWEEP_DEADLINE))  # noqa: S311
             except Exception:
                 logger.exception("could not remove what is too old")
-            self._sweep_due.clear()
+            self._sweep_due.clear()  # the next canary tells when it is time again
 
     async def _sweep_once(self) -> None:
         async with asyncio.timeout(SWEEP_DEADLINE):

@@ -34,9 +34,16 @@ Until then asyncpg asks the server to stop. Without that, the server process wou
 waiting for whatever it waits for, and hold one of the server's connections.
 """
 
-# What a broken connection, an unreachable server or one that is starting raises. uvloop
-# raises RuntimeError when a connection is written to after a reset.
-Outage = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, RuntimeError)
+# What a broken connection, an unreachable server or one that is starting or read-only raises.
+# uvloop raises RuntimeError when a connection is written to after a reset.
+Outage = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+    OSError,
+    RuntimeError,
+    TimeoutError,
+)
 
 # What a server can't do at its address, but another one there may be able to.
 Replaced = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)

@@ -49,14 +49,15 @@ Unreachable = (
 )
 """What PostgreSQL says when it stops or starts."""
 
-OPERATORS_ERRORS = (
-    Misconfigured,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password, too
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ClientConfigurationError,
-)
-"""What does not pass by itself."""
+ADVICE = {
+    asyncpg.InvalidPasswordError: "correct the user or the password in BROKER_URL",
+    asyncpg.InvalidAuthorizationSpecificationError: "correct BROKER_URL or pg_hba.conf",
+    asyncpg.InvalidCatalogNameError: "create it, or correct the database in BROKER_URL",
+    asyncpg.TooManyConnectionsError: "raise max_connections, or use a pooler",
+    asyncpg.TargetServerAttributeNotMatched: "BROKER_URL has to lead to the primary server",
+    asyncpg.ClientConfigurationError: "correct BROKER_URL",
+}
+"""What the operator has to do about an error. It does not pass by itself."""
 
 
 class Subscriptions:
@@ -146,7 +147,7 @@ class Subscriptions:
         """Keep a listening connection to PostgreSQL, for ever."""
         attempt = 0
         while True:
-            connects = self._connects
+            connects, delay = self._connects, BACKOFF_CAP
             try:
                 await self._listen()
             except (*Outage, Misconfigured) as error:
@@ -158,15 +159,17 @@ class Subscriptions:
                 delay = random.uniform(0, ceiling)  # noqa: S311
                 self._log(error, is_first=attempt == 1)
             except Exception:
-                delay = BACKOFF_CAP
                 logger.exception("the connection to PostgreSQL failed unexpectedly")
             await asyncio.sleep(delay)
 
     def _log(self, error: BaseException, *, is_first: bool) -> None:
         """Only the first failure of an outage is news, and what the operator has to change."""
+        advice = ADVICE.get(type(error), "")
         sentence = str(error) if isinstance(error, Misconfigured) else describe(error)
-        is_new = isinstance(error, OPERATORS_ERRORS) and sentence != self._last_error
-        self._last_error = sentence
+        sentence = f"{sentence}: {advice}" if advice else sentence
+        is_for_operator = bool(advice) or isinstance(error, Misconfigured)
+        is_new = is_for_operator and sentence != self._last_error
+        self._last_error = sentence if is_for_operator else self._last_error
         level = logging.WARNING if is_first or is_new else logging.DEBUG
         logger.log(level, "no connection to PostgreSQL: %s", sentence)
 
@@ -189,6 +192,7 @@ class Subscriptions:
                     await self._wake.wait()
                     self._wake.clear()
                     await self._probe(connection)
+            raise ConnectionError("somebody dropped the tables")
         finally:
             self._is_listening = False
             self._silence = None

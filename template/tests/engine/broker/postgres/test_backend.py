@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import asyncpg
 import pytest
-from broadcaster import Event
 
 from app.realtime.broker import BrokerUnavailable, Publication, Record, Resubscribed, base
 from app.realtime.broker.postgres import notifications
@@ -137,6 +136,7 @@ async def test_a_large_message_that_can_not_be_read_holds_up_its_channel_alone(
     ):
         # It can be written, and not be read.
         await tables.execute("REVOKE SELECT ON {schema}.large FROM app")
+        await tables.execute("GRANT SELECT (number) ON {schema}.large TO app")
         await publish(backend, "large", "before")
         await backend.publish("large", Record("id", "content", "x" * 9_000))
         await publish(backend, "large", "after")
@@ -258,7 +258,7 @@ async def test_positions_that_clients_make_up_disturb_nobody(tables: Tables) -> 
         made_up = [
             Position(epoch=epoch, offset=offset)
             for epoch in ("a b", "\0", "ä", "", at.epoch, "x" * 9_999)
-            for offset in (1, MAX_OFFSET, MAX_OFFSET + 1, 10**30)
+            for offset in (MAX_OFFSET, MAX_OFFSET + 1, 10**30)
         ]
         assert await remembered(backend, "room", last=0, after=made_up) == []
         assert await remembered(backend, "room", last=0, after=[*made_up, at]) == ["2"]
