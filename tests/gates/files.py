@@ -158,6 +158,7 @@ BROKER = {
         "app/realtime/broker/redis/canary.lua",
         "app/realtime/broker/redis/cluster.py",
         "app/realtime/broker/redis/connections.py",
+        "app/realtime/broker/redis/epoch.lua",
         "app/realtime/broker/redis/errors.py",
         "app/realtime/broker/redis/history.lua",
         "app/realtime/broker/redis/names.py",

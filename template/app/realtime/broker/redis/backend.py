@@ -51,14 +51,11 @@ from app.realtime.broker.base import (
     Record,
 )
 from app.realtime.broker.redis.errors import Outage
-from app.realtime.broker.redis.names import PLAIN, SHARDED
+from app.realtime.broker.redis.names import PLAIN, POSITION_SECONDS, SHARDED
 from app.realtime.broker.redis.node import Node, Place, Scripts
 from app.realtime.broker.redis.pipeline import Argument, Script
 from app.realtime.broker.redis.servers import SCHEMES, Servers, open_servers
 from app.realtime.protocol import Position
-
-POSITION_SECONDS = 7 * 24 * 3600
-"""How long Redis remembers where a channel stands, unless its history lasts longer."""
 
 MAX_POSITIONS = 100_000
 """Channels without a history of which a Redis remembers where they stand."""

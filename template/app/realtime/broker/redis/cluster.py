@@ -26,7 +26,7 @@ from app.realtime.broker.redis.names import (
     SHARDED,
     bucket_of,
 )
-from app.realtime.broker.redis.node import Node, Place, Scripts
+from app.realtime.broker.redis.node import Bucket, Node, Place, Scripts
 from app.realtime.broker.redis.subscriptions import BACKOFF_BASE, BACKOFF_CAP, Names
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ ASK_PAUSE = 0.1
 
 ASK_INTERVAL = 10.0
 """Seconds after which a worker asks, whatever it has noticed."""
+
+BUCKET_LIST = [Bucket(*it) for it in zip(BUCKET_PREFIXES, BUCKET_SLOTS, strict=True)]
 
 NAMES = Names(lambda channel: BUCKET_PREFIXES[bucket_of(channel)], SHARDED)
 
@@ -195,12 +197,17 @@ class Cluster:
             NAMES,
             self._deliver,
             server=f"Redis at {address}",
-            canary_prefix=BUCKET_PREFIXES[bucket],
+            buckets=lambda: self._buckets(address) or [BUCKET_LIST[bucket]],
             moved=partial(self._moved, address),
             troubled=self._due.set,
         )
         self._nodes[address] = node
         self._tasks[node] = asyncio.create_task(self._run(node))
+
+    def _buckets(self, address: Address) -> list[Bucket]:
+        """What a master has."""
+        node = self._nodes.get(address)
+        return [BUCKET_LIST[it] for it, owner in enumerate(self._owners) if owner and owner is node]
 
     async def _run(self, node: Node) -> None:
         async with node.running():

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from redis.exceptions import MovedError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, BrokerUnavailable, Listener
 from app.realtime.broker.redis.errors import describe, explain
+from app.realtime.broker.redis.names import POSITION_SECONDS
 from app.realtime.broker.redis.pipeline import Pipeline, Script
 from app.realtime.broker.redis.subscriptions import Names, Subscriptions
 
@@ -25,6 +27,7 @@ class Scripts(NamedTuple):
     page: Script
     canary: Script
     run: Script
+    epoch: Script
 
     @classmethod
     def load(cls) -> "Scripts":
@@ -34,7 +37,17 @@ class Scripts(NamedTuple):
             page=Script("position.lua", "page.lua"),
             canary=Script("canary.lua"),
             run=Script("run.lua"),
+            epoch=Script("position.lua", "epoch.lua"),
         )
+
+
+class Bucket(NamedTuple):
+    """Channels that share an epoch."""
+
+    prefix: str
+    """The beginning of the names of their keys."""
+    slot: int | None
+    """In a Redis Cluster."""
 
 
 class Node:
@@ -47,12 +60,12 @@ class Node:
         names: Names,
         deliver: Listener,
         *,
+        buckets: Callable[[], Sequence[Bucket]],
         server: str = "Redis",
-        canary_prefix: str = "",
         moved: Callable[[MovedError], None] | None = None,
         troubled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`server` is what the log calls it. The rest is that of its parts."""
+        """`buckets` are those that this Redis has. `server` is what the log calls it."""
         self._pool = pool
         self._server = server
         self._user = str(pool.connection_kwargs.get("username") or "default")
@@ -68,9 +81,13 @@ class Node:
             names,
             deliver,
             server=server,
-            canary_prefix=canary_prefix,
+            canary_prefix=buckets()[0].prefix,
             troubled=troubled,
+            connected=self._connected,
         )
+        self._scripts = scripts
+        self._buckets = buckets
+        self._known_run = b""
 
     @property
     def alive(self) -> bool:
@@ -86,6 +103,27 @@ class Node:
             self.subscriptions.running(),
         ):
             yield
+
+    def _connected(self, run: bytes) -> None:
+        """Have every bucket know of another run of the server.
+
+        Of a bucket that is not used while a replica has taken over, a later restart would
+        tell nothing: the server keeps what it has, and nobody knows any more that it may
+        have lacked something.
+        """
+        if run == self._known_run:
+            return
+        self._known_run = run
+        for prefix, slot in self._buckets():
+            arguments = (f"{prefix}epoch", secrets.token_hex(8), POSITION_SECONDS, 0, 0, "", 0, 0)
+            answer = self.reads.submit(
+                "EVALSHA", self._scripts.epoch.digest, 1, *arguments, slot=slot
+            )
+            answer.add_done_callback(self._touched)
+
+    def _touched(self, answer: asyncio.Future[str]) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            self._known_run = b""  # so that it is tried again after the next connection
 
     def refuse_in_an_outage(self) -> None:
         """Raise BrokerUnavailable once it is known that this Redis is unreachable.
