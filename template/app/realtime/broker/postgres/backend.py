@@ -92,6 +92,7 @@ class PostgresBackend(Backend):
             address.schema,
             self._connect_listening,
             self._writes,
+            reads=self._reads,
             large=self._large,
             deliver=self._deliver,
             receive_canary=self._receive_canary,
