@@ -189,13 +189,15 @@ authorization { users: [ { user: alice, password: secret, permissions: {
 
 
 async def test_the_rights_that_the_documentation_lists_suffice(tmp_path: Path, room: str) -> None:
-    async with NatsServer(tmp_path, RIGHTS, "alice:secret@").running() as server:
-        async with connected(f"{server.url}?stream=chat", history_size=3) as backend:
-            await works(backend, room)
-            await backend.publish(room, "plain")
-            await publish(backend, room, 1, 2, 3, 4, 1)  # which looks up what has the id
-            (known,) = await publish(backend, room, 5)
-            await backend.page(room, before=known.offset, limit=2)
-            seen = known.model_copy(update={"offset": known.offset + 1000})
-            lost = await backend.history(room, last=1, seen=seen)
-            assert lost.position.epoch != known.epoch
+    async with (
+        NatsServer(tmp_path, RIGHTS, "alice:secret@").running() as server,
+        connected(f"{server.url}?stream=chat", history_size=3) as backend,
+    ):
+        await works(backend, room)
+        await backend.publish(room, "plain")
+        await publish(backend, room, 1, 2, 3, 4, 1)  # which looks up what has the id
+        (known,) = await publish(backend, room, 5)
+        await backend.page(room, before=known.offset, limit=2)
+        seen = known.model_copy(update={"offset": known.offset + 1000})
+        lost = await backend.history(room, last=1, seen=seen)
+        assert lost.position.epoch != known.epoch
