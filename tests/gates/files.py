@@ -137,6 +137,7 @@ BROKER = {
         "app/realtime/broker/postgres/subscriptions.py",
         "app/realtime/broker/postgres/sweep.sql",
         "app/realtime/broker/postgres/tables.sql",
+        "docs/broker/postgres.md",
     },
     "nats": SERVERS
     | {

@@ -62,6 +62,14 @@ FREE_FILES = {
     "tests/engine/test_recipes.py": {"accounts"},
     "tests/engine/test_echo.py": {"cookie"},
     "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be
+    # Whoever connects to PostgreSQL does it with a password.
+    "app/realtime/broker/postgres/address.py": {"accounts"},
+    "app/realtime/broker/postgres/subscriptions.py": {"accounts"},
+    "compose.yaml": {"accounts"},
+    "docs/broker/postgres.md": {"accounts"},
+    "tests/engine/broker/postgres/test_connection.py": {"accounts"},
+    "tests/support/broker/postgres.py": {"accounts"},
+    "tests/support/postgresql.py": {"accounts"},
     "tests/engine/server/test_head.py": {"html"},  # mounts files
     "tests/engine/server/test_logs.py": {"ticket"},
 }

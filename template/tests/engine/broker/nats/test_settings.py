@@ -165,7 +165,7 @@ async def test_what_is_repaired_works_without_a_restart(
 
 async def test_tls_with_an_authority_of_ones_own(tmp_path: Path, room: str) -> None:
     authority = make_certificate(tmp_path)
-    config = f"tls {{ cert_file: '{authority}', key_file: '{authority}' }}"
+    config = "tls {" + f"cert_file: '{authority}', key_file: '{authority}'" + "}"
     async with NatsServer(tmp_path, config).running() as server:
         url = server.url.replace("nats://", "tls://")
         async with connected(f"{url}?tls_ca={authority}") as backend:
