@@ -71,6 +71,13 @@ FREE_FILES = {
     "app/realtime/broker/postgres/address.py": {"accounts"},
     "app/realtime/broker/postgres/subscriptions.py": {"accounts"},
     "compose.yaml": {"accounts"},
+    # NATS has accounts of its own, to which clients log in.
+    "app/realtime/broker/nats/connection.py": {"accounts"},
+    "app/realtime/broker/nats/options.py": {"accounts"},
+    "app/realtime/broker/nats/stream.py": {"accounts"},
+    "docs/broker/nats.md": {"accounts"},
+    "tests/engine/broker/nats/test_settings.py": {"accounts"},
+    "tests/support/broker/nats.py": {"accounts"},
     "docs/broker/postgres.md": {"accounts"},
     "tests/engine/broker/postgres/test_connection.py": {"accounts"},
     "tests/support/broker/postgres.py": {"accounts"},

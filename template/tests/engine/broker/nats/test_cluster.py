@@ -65,7 +65,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         for name, port in ports.items():
             config = (
                 f"server_name: {name}\n"
-                f"cluster {{ name: trio, listen: '127.0.0.1:{port}', routes: [{routes}] }}"
+                "cluster {\n"
+                f"  name: trio, listen: '127.0.0.1:{port}', routes: [{routes}]\n"
+                "}"
             )
             servers[name] = NatsServer(tmp_path, config)
             await stack.enter_async_context(servers[name].running())
