@@ -42,6 +42,7 @@ KIN = {"cookie": "ticket", "jwt": "first_message"}
 
 PHRASES = {
     "sends the cookies of": "what browsers do, which is why origins are checked",
+    "guest:guest@": "the user that a new RabbitMQ has",
     "guest-*": "a name that is reserved where there are accounts",
     "fonts.gstatic.com": "where Swagger UI has its fonts from",
     "lang_altertable.html": "a page of SQLite's documentation",
@@ -87,6 +88,12 @@ FREE_FILES = {
 }
 """Files that may speak of an option that was not chosen."""
 
+OF_A_BROKER = re.compile(
+    r"(?:.*/)?broker/(?!base|memory|__init__).*|compose\.yaml|tests/support/postgresql\.py"
+)
+FREE_OF_A_BROKER = {"accounts", "none"}
+"""Brokers have users with passwords of their own; that of a new RabbitMQ is `guest`."""
+
 
 def traces_of_jinja(project: Path) -> list[str]:
     """Lines and file names with a delimiter that only the template has."""
@@ -122,6 +129,7 @@ def traces_of_unchosen(project: Path, combination: Combination) -> list[str]:
             for option in sorted(unchosen)
             if re.search(WORDS[option], rest, re.IGNORECASE)
             and option not in FREE_FILES.get(name, ())
+            and not (option in FREE_OF_A_BROKER and OF_A_BROKER.fullmatch(name))
         ]
     return findings
 
