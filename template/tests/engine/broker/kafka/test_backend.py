@@ -85,7 +85,7 @@ async def test_an_outage_is_told_once_and_everything_ends(
         await until(lambda: not (asyncio.all_tasks() - before), patience=PATIENCE)
 
 
-async def test_a_backend_that_never_connects_ends(tmp_path: Path) -> None:
+async def test_a_backend_that_never_connects_ends() -> None:
     backend = create_backend("kafka://127.0.0.1:1/nobody", 10, 10)
     await backend.connect()
     with pytest.raises(BrokerUnavailable):
