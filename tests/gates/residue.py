@@ -25,7 +25,7 @@ WORDS = {
     "redis": r"redis|\blua\b|valkey",
     "postgres": r"pgbouncer|pg_notify",
     "nats": r"\bnats\b|jetstream",
-    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika",
+    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika|aiormq",
     "kafka": r"kafka",
     "servers": r"testcontainers|docker|\bcompose\b",
     "html": r"\bhtml|javascript|\bweb/|static",
@@ -67,6 +67,21 @@ FREE_FILES = {
     "tests/engine/test_recipes.py": {"accounts"},
     "tests/engine/test_echo.py": {"cookie"},
     "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be
+    # Whoever connects to PostgreSQL does it with a password.
+    "app/realtime/broker/postgres/address.py": {"accounts"},
+    "app/realtime/broker/postgres/subscriptions.py": {"accounts"},
+    "compose.yaml": {"accounts"},
+    # NATS has accounts of its own, to which clients log in.
+    "app/realtime/broker/nats/connection.py": {"accounts"},
+    "app/realtime/broker/nats/options.py": {"accounts"},
+    "app/realtime/broker/nats/stream.py": {"accounts"},
+    "docs/broker/nats.md": {"accounts"},
+    "tests/engine/broker/nats/test_settings.py": {"accounts"},
+    "tests/support/broker/nats.py": {"accounts"},
+    "docs/broker/postgres.md": {"accounts"},
+    "tests/engine/broker/postgres/test_connection.py": {"accounts"},
+    "tests/support/broker/postgres.py": {"accounts"},
+    "tests/support/postgresql.py": {"accounts"},
     "tests/engine/server/test_head.py": {"html"},  # mounts files
     "tests/engine/server/test_logs.py": {"ticket"},
 }

@@ -73,7 +73,7 @@ class PostgresServer(BrokerServer):
 
     async def cut(self) -> None:
         await self.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'"
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app'"
         )
 
     async def inject(self, channel: str, payload: bytes) -> None:
@@ -83,7 +83,7 @@ class PostgresServer(BrokerServer):
         await self.execute(notify, default_schema(), f"{channel}\n{text}"[:7000])
 
     async def execute(self, statement: str, *arguments: object, database: str = "app") -> object:
-        """Execute a statement as a superuser. Returns the first value of its answer."""
+        """Execute a statement as a superuser, up to its first row. Returns the first value."""
         connection = await asyncpg.connect(self.cluster.url(database=database))
         try:
             return await connection.fetchval(statement, *arguments)

@@ -1,4 +1,36 @@
-"""Messages between any number of processes, through tables and NOTIFY of PostgreSQL."""
+"""Messages between any number of processes, through tables and NOTIFY of PostgreSQL.
+
+Guarantees: the records of a channel reach every subscribed worker in order and once. One
+transaction locks the channel, gives the record its offset, remembers it and notifies. So
+everything that a subscriber receives is in the history, and what a worker missed during an
+outage can be read from there. After an outage the backend returns `Resubscribed` for every
+channel. What was acknowledged is as safe as `synchronous_commit` of the server makes it.
+
+An offset is the time of its publication in microseconds, or one more than the one before it
+if the clock is behind. So a channel that was forgotten never gives an offset twice.
+
+Reading a channel stores nothing. Where a channel stands is remembered for a week after its
+last publication, and for `MAX_POSITIONS` channels without a history: those used longest ago
+are forgotten first. All channels that begin in the same week share an epoch. When a position
+of this epoch is forgotten before the week is over, channels that begin later have another one.
+
+All epochs end when data was lost: when a replica takes over or a backup is recovered
+(another timeline), when a dump is restored (other tables), and when PostgreSQL has written
+less than the workers know, after a crash that lost transactions or in an older copy of the
+data. A channel gets an epoch of its own when a worker has seen more of it than is known.
+
+What it costs: a worker sends all that waits in one transaction, and PostgreSQL commits one
+transaction with notifications at a time, for all databases of the server. So the time of a
+commit bounds what all workers publish together. Every worker hears of every message, and
+skips those of channels that nobody here has subscribed; a message of about 8,000 bytes and
+more is read by those who have. Subscribing costs PostgreSQL nothing, whatever the number of
+channels. A worker holds three connections, and a fourth once there was a large message.
+
+Notifications need a connection of their own to the server. Everything else goes through a
+pooler that pools transactions, if `listen` in the URL names the server itself.
+
+PostgreSQL 13 or later is needed, with a database in UTF-8.
+"""
 
 import asyncio
 import hashlib
@@ -60,6 +92,7 @@ class PostgresBackend(Backend):
             address.schema,
             self._connect_listening,
             self._writes,
+            reads=self._reads,
             large=self._large,
             deliver=self._deliver,
             receive_canary=self._receive_canary,

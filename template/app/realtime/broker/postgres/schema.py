@@ -102,11 +102,13 @@ def migrations_sql(schema: str, version: int = 0) -> str:
     for migration in MIGRATIONS:
         if migration.version > version:
             statements += [folder.joinpath(name).read_text() for name in migration.files]
-            statements.append(
-                f"INSERT INTO {{schema}}.migrations (version) VALUES ({migration.version});\n"  # noqa: S608
-            )
+            statements.append(applied_sql(migration.version))
     sql = "\n".join(statements)
     return sql.replace("{schema}", f'"{schema}"').replace("{notifications}", schema)
+
+
+def applied_sql(version: int) -> str:
+    return "INSERT INTO {schema}.migrations (version) VALUES (%d);\n" % version  # noqa: S608, UP031
 
 
 def grants_sql(schema: str, role: str) -> str:

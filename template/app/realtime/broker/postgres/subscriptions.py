@@ -74,11 +74,13 @@ class Subscriptions:
         connect: Connect,
         writes: Pipeline,
         *,
+        reads: Pipeline,
         large: Pipeline,
         deliver: Listener,
         receive_canary: Callable[[Canary], None],
     ) -> None:
-        """`connect` opens the connection that listens, and `writes` sends the canaries.
+        """`connect` opens the connection that listens, and `writes` sends the canaries. The first
+        one after an outage follows a reading of history, without which no room can be joined.
 
         `deliver` is called with publications, and with `Resubscribed` for each channel after
         an outage. `receive_canary` is called with PostgreSQL's answers to canaries.
@@ -86,6 +88,7 @@ class Subscriptions:
         self._schema = schema
         self._connect = connect
         self._writes = writes
+        self._reads = reads
         self._deliver = deliver
         self._receive_canary = receive_canary
         self._held = Held(large, deliver)
@@ -277,6 +280,8 @@ class Subscriptions:
 
     async def _send_canary(self) -> None:
         try:
+            if self._heard_at is None:
+                await self._reads.submit(self._worker, "", 0, 0, None, "")
             canary = await self._writes.submit(self._worker, None, None, None, "", 0)
         except Unreachable:
             raise

@@ -23,7 +23,7 @@ class Tables:
 
     async def count(self, table: str, condition: str = "true") -> int:
         """Count rows."""
-        statement = f"SELECT count(*) FROM {{schema}}.{table} WHERE {condition}"  # noqa: S608
+        statement = f"SELECT count(*) FROM {self.schema}.{table} WHERE {condition}"  # noqa: S608
         found = await self.execute(statement)
         assert isinstance(found, int)
         return found
