@@ -56,6 +56,15 @@ FREE_FILES = {
     "app/realtime/broker/kafka/options.py": {"accounts"},
     "docs/broker/kafka.md": {"accounts"},
     "tests/engine/broker/kafka/test_settings.py": {"accounts"},
+    # RabbitMQ's first user is a guest with a password.
+    "app/realtime/broker/rabbitmq/connection.py": {"accounts", "none"},
+    "app/realtime/broker/rabbitmq/options.py": {"accounts", "none"},
+    "docs/broker/rabbitmq.md": {"accounts", "none"},
+    "tests/engine/broker/rabbitmq/conftest.py": {"accounts", "none"},
+    "tests/engine/broker/rabbitmq/test_backend.py": {"accounts", "none"},
+    "tests/engine/broker/rabbitmq/test_settings.py": {"accounts", "none"},
+    "tests/engine/broker/rabbitmq/test_tls.py": {"accounts", "none"},
+    "tests/support/broker/rabbitmq.py": {"accounts", "none"},
     # The engine serves every style, and says what a login is to a socket.
     "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},

@@ -4,16 +4,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
+# Python 3.13 wants the key usage and the identifiers.
 CONF = """\
 [req]
 distinguished_name = name
 [name]
 [authority]
 basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
 [server]
 subjectAltName = IP:127.0.0.1
+authorityKeyIdentifier = keyid
 [client]
 subjectAltName = DNS:client
+authorityKeyIdentifier = keyid
 """
 
 
