@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from app.realtime.broker.postgres.errors import Outage, Replaced
+
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 256
@@ -33,20 +35,6 @@ CANCEL_SECONDS = 1.0
 Until then asyncpg asks the server to stop. Without that, the server process would go on
 waiting for whatever it waits for, and hold one of the server's connections.
 """
-
-# What a broken connection, an unreachable server or one that is starting or read-only raises.
-# uvloop raises RuntimeError when a connection is written to after a reset.
-Outage = (
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresError,
-    OSError,
-    RuntimeError,
-    TimeoutError,
-)
-
-# What a server can't do at its address, but another one there may be able to.
-Replaced = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
 
 Row = tuple[Any, ...]
 
@@ -193,8 +181,3 @@ class Pipeline:
     def _close(self, connection: asyncpg.Connection) -> None:
         self._given_up.discard(connection)
         connection.terminate()
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error in one line. Some exceptions have no message, only a name."""
-    return f"{type(error).__name__} {error}".strip().partition("\n")[0]
