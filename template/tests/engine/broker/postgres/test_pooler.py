@@ -97,6 +97,7 @@ async def test_a_restart_behind_a_pooler_is_survived(tables: Tables) -> None:
     async with pooler(tables) as url:
         pooled = f"{url}?schema={tables.schema}&listen={direct}"
         async with connected(pooled) as backend:
+            await until(lambda: backend.alive, patience=PATIENCE)
             await subscribe(backend, "room")
             (before,) = await publish(backend, "room", 1)
             tables.server.kill()
