@@ -119,7 +119,17 @@ AUTH = {
 }
 
 SERVERS = {"compose.yaml"}
-LOG = SERVERS | set[str]()
+LOG = SERVERS | {
+    "app/realtime/broker/log/__init__.py",
+    "app/realtime/broker/log/backend.py",
+    "app/realtime/broker/log/base.py",
+    "app/realtime/broker/log/channels.py",
+    "app/realtime/broker/log/entry.py",
+    "app/realtime/broker/log/epochs.py",
+    "app/realtime/broker/log/partition.py",
+    "app/realtime/broker/log/supervisor.py",
+    "app/realtime/broker/log/writer.py",
+}
 BROKER = {
     "memory": set[str](),
     "postgres": SERVERS
@@ -140,7 +150,24 @@ BROKER = {
         "app/realtime/broker/postgres/tables.sql",
         "docs/broker/postgres.md",
     },
-    "nats": SERVERS | set[str](),
+    "nats": SERVERS
+    | {
+        "app/realtime/broker/nats/__init__.py",
+        "app/realtime/broker/nats/backend.py",
+        "app/realtime/broker/nats/canary.py",
+        "app/realtime/broker/nats/channels.py",
+        "app/realtime/broker/nats/connection.py",
+        "app/realtime/broker/nats/link.py",
+        "app/realtime/broker/nats/names.py",
+        "app/realtime/broker/nats/options.py",
+        "app/realtime/broker/nats/past.py",
+        "app/realtime/broker/nats/publisher.py",
+        "app/realtime/broker/nats/publishing.py",
+        "app/realtime/broker/nats/reader.py",
+        "app/realtime/broker/nats/requests.py",
+        "app/realtime/broker/nats/stream.py",
+        "docs/broker/nats.md",
+    },
     "rabbitmq": LOG
     | {
         "app/realtime/broker/rabbitmq/__init__.py",
@@ -151,19 +178,38 @@ BROKER = {
         "app/realtime/broker/rabbitmq/log.py",
         "app/realtime/broker/rabbitmq/options.py",
         "app/realtime/broker/rabbitmq/stream.py",
+        "docs/broker/rabbitmq.md",
     },
-    "kafka": LOG | set[str](),
+    "kafka": LOG
+    | {
+        "app/realtime/broker/kafka/__init__.py",
+        "app/realtime/broker/kafka/backend.py",
+        "app/realtime/broker/kafka/connection.py",
+        "app/realtime/broker/kafka/errors.py",
+        "app/realtime/broker/kafka/options.py",
+        "app/realtime/broker/kafka/topic.py",
+    },
     "redis": SERVERS
     | {
         "app/realtime/broker/redis/__init__.py",
         "app/realtime/broker/redis/backend.py",
         "app/realtime/broker/redis/canary.lua",
+        "app/realtime/broker/redis/cluster.py",
+        "app/realtime/broker/redis/connections.py",
+        "app/realtime/broker/redis/epoch.lua",
+        "app/realtime/broker/redis/errors.py",
         "app/realtime/broker/redis/history.lua",
+        "app/realtime/broker/redis/names.py",
+        "app/realtime/broker/redis/node.py",
         "app/realtime/broker/redis/page.lua",
         "app/realtime/broker/redis/pipeline.py",
         "app/realtime/broker/redis/position.lua",
         "app/realtime/broker/redis/publish.lua",
+        "app/realtime/broker/redis/run.lua",
+        "app/realtime/broker/redis/sentinel.py",
+        "app/realtime/broker/redis/servers.py",
         "app/realtime/broker/redis/subscriptions.py",
+        "docs/broker/redis.md",
     },
 }
 

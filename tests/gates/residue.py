@@ -25,7 +25,7 @@ WORDS = {
     "redis": r"redis|\blua\b|valkey",
     "postgres": r"pgbouncer|pg_notify",
     "nats": r"\bnats\b|jetstream",
-    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika",
+    "rabbitmq": r"rabbit|\bamqps?\b|aio.pika|aiormq",
     "kafka": r"kafka",
     "servers": r"testcontainers|docker|\bcompose\b",
     "html": r"\bhtml|javascript|\bweb/|static",
@@ -50,6 +50,11 @@ PHRASES = {
 """What may be said in every project, and why."""
 
 FREE_FILES = {
+    # A user and a password for the broker.
+    "app/realtime/broker/kafka/errors.py": {"accounts"},
+    "app/realtime/broker/kafka/options.py": {"accounts"},
+    "docs/broker/kafka.md": {"accounts"},
+    "tests/engine/broker/kafka/test_settings.py": {"accounts"},
     # The engine serves every style, and says what a login is to a socket.
     "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},
@@ -66,6 +71,13 @@ FREE_FILES = {
     "app/realtime/broker/postgres/address.py": {"accounts"},
     "app/realtime/broker/postgres/errors.py": {"accounts"},
     "compose.yaml": {"accounts"},
+    # NATS has accounts of its own, to which clients log in.
+    "app/realtime/broker/nats/connection.py": {"accounts"},
+    "app/realtime/broker/nats/options.py": {"accounts"},
+    "app/realtime/broker/nats/stream.py": {"accounts"},
+    "docs/broker/nats.md": {"accounts"},
+    "tests/engine/broker/nats/test_settings.py": {"accounts"},
+    "tests/support/broker/nats.py": {"accounts"},
     "docs/broker/postgres.md": {"accounts"},
     "tests/engine/broker/postgres/test_connection.py": {"accounts"},
     "tests/support/broker/postgres.py": {"accounts"},

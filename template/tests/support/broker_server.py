@@ -20,6 +20,10 @@ class BrokerServer(ABC):
     accepts_within: ClassVar[float] = 5.0
     """Seconds that it needs from its start until it answers."""
 
+    is_continued: ClassVar[bool] = False
+    """Whether the application goes on reading where it was when its connections are cut, so that
+    no channel has to be told that it may have missed something."""
+
     url: str
     """For BROKER_URL."""
 

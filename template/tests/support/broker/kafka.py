@@ -52,6 +52,7 @@ class KafkaServer(BrokerServer):
     """A mock cluster behind a proxy, which is in the process of the test."""
 
     accepts_within = 1.0
+    is_continued = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

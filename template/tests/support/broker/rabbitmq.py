@@ -5,14 +5,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiormq
 import pytest
+from aiormq.abc import ArgumentsType
 from aiormq.exceptions import AMQPError
-from pamqp.common import FieldTable
 from testcontainers.core.container import DockerContainer
 
 from app import PROJECT_NAME
@@ -25,7 +25,7 @@ preload("aiormq")
 HERE = "127.0.0.1"
 INSTALLED_IN = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin", "/usr/local/sbin")
 
-STREAM: FieldTable = {"x-queue-type": "stream"}
+STREAM: ArgumentsType = {"x-queue-type": "stream"}
 
 START_DEADLINE = 60
 """Seconds. A start takes 5 to 10 of them on an idle machine."""
@@ -33,9 +33,10 @@ START_DEADLINE = 60
 SMALL = "-noinput +S 1:1 +SDcpu 1:1 +SDio 2 +A 2 -kernel inet_dist_use_interface {127,0,0,1}"
 """Options of Erlang: few threads, and nothing that listens beyond this machine."""
 
+GUEST = {"name": "guest", "password": "guest", "tags": ["administrator"]}
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 DEFINITIONS = {
-    "users": [{"name": "guest", "password": "guest", "tags": ["administrator"]}],
+    "users": [GUEST],
     "vhosts": [{"name": "/"}],
     "permissions": [{"user": "guest", "vhost": "/", **EVERYTHING}],
 }
@@ -89,8 +90,12 @@ class RabbitmqServer(BrokerServer):
 
     accepts_within = 20.0
 
-    def __init__(self, folder: Path, **definitions: object) -> None:
-        """`definitions` are added to those of RabbitMQ's definition file, such as `users`."""
+    def __init__(self, folder: Path, *settings: str, **definitions: object) -> None:
+        """`settings` are lines of `rabbitmq.conf`.
+
+        `definitions` take the place of those of the same name in its definition file, such as
+        `users`.
+        """
         super().__init__(folder)
         found = scripts()
         if found is None:
@@ -101,21 +106,23 @@ class RabbitmqServer(BrokerServer):
         self._home = folder / f"rabbitmq-{self.port}"
         self._epmd_port = free_port()
         self._epmd: subprocess.Popen[bytes] | None = None
-        self._environment = self._prepare(definitions)
+        self._environment = self._prepare(settings, definitions)
 
-    def _prepare(self, definitions: dict[str, object]) -> dict[str, str]:
+    def _prepare(self, settings: Sequence[str], definitions: dict[str, object]) -> dict[str, str]:
         """Write the server's configuration. Returns its environment variables."""
         home = self._home
         home.mkdir()
         (home / "plugins").write_text("[].\n")
         (home / "definitions.json").write_text(json.dumps(DEFINITIONS | definitions))
-        (home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.local = {HERE}:{self.port}\n"
-            f"load_definitions = {home / 'definitions.json'}\n"
-            "disk_free_limit.absolute = 1MB\n"
-            "log.console = true\n"
-            "log.file = false\n"
-        )
+        lines = [
+            f"listeners.tcp.local = {HERE}:{self.port}",
+            f"load_definitions = {home / 'definitions.json'}",
+            "disk_free_limit.absolute = 1MB",
+            "log.console = true",
+            "log.file = false",
+            *settings,
+        ]
+        (home / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         return {
             "ERL_EPMD_ADDRESS": HERE,
             "ERL_EPMD_PORT": str(self._epmd_port),

@@ -14,20 +14,25 @@ The operator: a topic that does not exist is created. One that exists needs `cle
 `LogAppendTime` is better than the default, which trusts the clocks of the workers.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 
 from app import PROJECT_NAME
 from app.realtime.broker.base import PUBLISH_DEADLINE
-from app.realtime.broker.kafka.connection import BATCH_BYTES, KafkaConnection
+from app.realtime.broker.kafka.connection import KafkaConnection
 from app.realtime.broker.kafka.errors import Reports, told
 from app.realtime.broker.kafka.options import Options, read_url
 from app.realtime.broker.kafka.topic import prepare_topic
 from app.realtime.broker.log.backend import LogBackend
 from app.realtime.broker.log.base import Log, LogConnection
+
+logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 4000
 """For everything but publishing. Longer than `fetch_max_wait_ms`."""
@@ -58,15 +63,34 @@ class KafkaLog(Log):
                 if not self._is_prepared:
                     await prepare_topic(self._options, self._history_seconds)
                 producer = producer_of(connection)
-                stack.push_async_callback(producer.stop)
+                stack.push_async_callback(end, producer.stop, producer.client)
                 consumer = consumer_of(connection, self._options.fetch_max_wait_ms)
-                stack.push_async_callback(consumer.stop)
+                stack.push_async_callback(end, consumer.stop, consumer._client)
                 await producer.start()
                 await consumer.start()
             with told(f"use the topic {topic}"):
                 partitions = await producer.partitions_for(topic)
             self._is_prepared = True
             yield KafkaConnection(topic, len(partitions), producer, consumer)
+
+
+async def end(stop: Callable[[], Awaitable[None]], client: AIOKafkaClient) -> None:
+    """Stop a producer or a consumer, and the client that it uses.
+
+    In an outage, `stop` can raise the CancelledError of a task of aiokafka. That would end the
+    task that calls it, and leave the client's tasks and sockets behind.
+    """
+
+    async def stopping() -> None:
+        try:
+            await stop()
+        finally:
+            await client.close()
+
+    task = asyncio.create_task(stopping())
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is not None:
+        logger.debug("aiokafka did not stop: %s", task.exception())
 
 
 def producer_of(connection: dict[str, Any]) -> AIOKafkaProducer:
@@ -79,7 +103,7 @@ def producer_of(connection: dict[str, Any]) -> AIOKafkaProducer:
         **connection,
         acks="all",
         linger_ms=0,
-        max_batch_size=BATCH_BYTES,
+        max_batch_size=MAX_MESSAGE_BYTES,
         max_request_size=MAX_MESSAGE_BYTES,
         request_timeout_ms=int(PUBLISH_DEADLINE * 1000),
     )

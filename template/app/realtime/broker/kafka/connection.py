@@ -1,7 +1,7 @@
 """A producer and a consumer of one topic, without a consumer group."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from app.realtime.broker.log.base import (
 )
 
 BATCH_BYTES = 131_072
-"""Entries of a partition that are sent together. A larger entry is sent alone."""
+"""Of the entries that are sent to a partition together. A larger one is sent alone."""
 
 IDLE = 1000
 """Milliseconds for which aiokafka waits before it is asked again."""
@@ -66,27 +66,28 @@ class KafkaConnection(LogConnection):
         self, partition: int, drafts: Sequence[Draft], indexes: Sequence[int]
     ) -> list[tuple[int, EntryRefused]]:
         """Append to one partition. Returns what it does not take."""
-        sent: list[tuple[list[int], asyncio.Future[Any]]] = []
-        rest = list(indexes)
-        while rest:
-            batch = self._producer.create_batch()
-            count = 0
-            while count < len(rest):
-                payload = drafts[rest[count]].payload
-                if batch.append(key=None, value=payload, timestamp=None) is None:
-                    break
-                count += 1
-            future = await self._producer.send_batch(batch, self._topic, partition=partition)
-            sent.append((rest[:count], future))
-            del rest[:count]
-        answers = await asyncio.gather(*(it for _, it in sent), return_exceptions=True)
         refused: list[tuple[int, EntryRefused]] = []
-        for (batched, _), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, TooLarge):
+        sent: list[tuple[list[int], asyncio.Future[Any]]] = []
+        for batched in batches(drafts, indexes):
+            batch = self._producer.create_batch()
+            refused += (
+                (index, EntryRefused("it is too large"))
+                for index in batched
+                if batch.append(key=None, value=drafts[index].payload, timestamp=None) is None
+            )
+            if batch.record_count():
+                future = await self._producer.send_batch(batch, self._topic, partition=partition)
+                future.add_done_callback(ignore_error)
+                sent.append((batched, future))
+        if sent:
+            await asyncio.wait([future for _, future in sent])
+        for batched, future in sent:
+            error = future.exception()
+            if isinstance(error, TooLarge):
                 why = EntryRefused("it is larger than max.message.bytes of the topic")
                 refused += ((index, why) for index in batched)
-            elif isinstance(answer, BaseException):
-                raise answer
+            elif error is not None:
+                raise error
         return refused
 
     # --- Reading ------------------------------------------------------------------------
@@ -129,3 +130,22 @@ class KafkaConnection(LogConnection):
                         for records in found.values()
                         for it in records
                     ]
+
+
+def ignore_error(future: asyncio.Future[Any]) -> None:
+    """Have no error reported that came after nobody waited for it any more."""
+    if not future.cancelled():
+        future.exception()
+
+
+def batches(drafts: Sequence[Draft], indexes: Sequence[int]) -> Iterator[list[int]]:
+    """Split what is appended to a partition into batches of at most `BATCH_BYTES`."""
+    batch: list[int] = []
+    size = 0
+    for index in indexes:
+        if batch and size + len(drafts[index].payload) > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(index)
+        size += len(drafts[index].payload)
+    yield batch

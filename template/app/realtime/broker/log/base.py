@@ -19,7 +19,7 @@ from typing import NamedTuple
 class LogUnavailable(Exception):
     """The log can't be used at the moment. The message is a sentence for the operator.
 
-    Whether the server is unreachable, the password is wrong, a right is missing, or the topic
+    Whether the server is unreachable, the credentials are wrong, a right is missing, or the topic
     has settings that break the promises: the supervisor tries again for ever.
     """
 
@@ -124,7 +124,7 @@ class Log(ABC):
     """A log at some address."""
 
     name: str
-    """What people call it, in messages for the operator: "Kafka"."""
+    """What people call it, for messages to the operator."""
 
     @abstractmethod
     def connected(self) -> AbstractAsyncContextManager[LogConnection]:

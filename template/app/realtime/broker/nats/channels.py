@@ -80,7 +80,7 @@ class Channels:
         self._unconfirmed: dict[str, Heard] = {}
         self._client: Client | None = None
         self._stream: Stream | None = None
-        self.wanted = asyncio.Event()
+        self.changed = asyncio.Event()
         """Set when a subscription waits to be confirmed, or something else has changed."""
 
     def __getitem__(self, channel: str) -> Heard:
@@ -129,7 +129,7 @@ class Channels:
             self._start_again(f"NATS did not take a subscription: {describe(error)}")
             return
         self._unconfirmed[channel] = heard
-        self.wanted.set()
+        self.changed.set()
 
     def take_unconfirmed(self) -> dict[str, Heard]:
         """The subscriptions that are sent. What is sent after this call comes after them."""

@@ -5,7 +5,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
 
 from aiormq import Connection
 from aiormq.connection import TransportFactory
@@ -17,7 +16,6 @@ from aiormq.exceptions import (
     InvalidFrameError,
     ProbableAuthenticationError,
 )
-from yarl import URL
 
 from app.realtime.broker.log.base import LogUnavailable
 from app.realtime.broker.rabbitmq.options import Options
@@ -39,17 +37,20 @@ class Transport(TransportFactory):
     aiormq's own `close` waits for three heartbeats if the server is silent.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self._tls = tls
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(
         self,
-        url: URL,
-        **_kwargs: Any,  # what aiormq has for a TLS context of its own
+        *_url: object,  # which is in the options
+        **_tls: object,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        options = self._options
         async with asyncio.timeout(CONNECT_DEADLINE):
-            reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=self._tls)
+            reader, self._writer = await asyncio.open_connection(
+                options.host, options.port, ssl=options.tls
+            )
         return reader, self._writer
 
     def abort(self) -> None:
@@ -61,7 +62,7 @@ class Transport(TransportFactory):
 @asynccontextmanager
 async def connected(options: Options) -> AsyncIterator[Connection]:
     """A connection for the length of the block. Raises `LogUnavailable`."""
-    transport = Transport(options.tls)
+    transport = Transport(options)
     connection = Connection(options.url, transport_factory=transport)
     too_late = asyncio.get_running_loop().call_later(2 * CONNECT_DEADLINE, transport.abort)
     try:
@@ -99,20 +100,31 @@ def explained(options: Options) -> Iterator[None]:
             f" configure and read for {options.stream!r}, and write for 'amq.default'"
         ) from error
     except ChannelPreconditionFailed as error:
+        if "replica on the local node" in str(error):
+            raise LogUnavailable(
+                f"RabbitMQ can't read {options.stream!r} from the node of this connection, which"
+                " has no replica of it, or not yet: the stream needs a replica on each node that"
+                " workers connect to"
+            ) from error
         raise LogUnavailable(
             f"RabbitMQ can't use {options.stream!r} as a stream, because it is another kind of"
             f" queue, or the server has no streams, as before 3.9: {error}"
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise LogUnavailable(
+            f"RabbitMQ's certificate is not trusted ({error.verify_message}): name its authority"
+            " with ca in BROKER_URL"
         ) from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         # aiormq cancels whatever waits for a connection that it gives up.
-        raise LogUnavailable("no connection to RabbitMQ: it was silent") from error
+        raise LogUnavailable("the connection was silent") from error
     # uvloop raises RuntimeError when a connection is written to after a reset, and aiormq when
     # a connection that has ended is used.
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-        raise LogUnavailable(f"no connection to RabbitMQ: {describe(error)}") from error
+        raise LogUnavailable(describe(error)) from error
 
 
 def describe(error: BaseException) -> str:

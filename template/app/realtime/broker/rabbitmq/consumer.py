@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from datetime import datetime
 
+from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
-from pamqp.commands import Basic
 
 from app.realtime.broker.log.base import LogUnavailable
 from app.realtime.broker.rabbitmq.connection import describe
@@ -44,7 +44,7 @@ class Consumer:
         self._delivered.append(message)
         self._something_happened.set()
 
-    def _cancel(self, _frame: Basic.Cancel) -> None:
+    def _cancel(self, _frame: spec.Basic.Cancel) -> None:
         self._is_cancelled = True
         self._something_happened.set()
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiormq import Connection
-from aiormq.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from app.realtime.broker.log.base import Log, LogConnection
 from app.realtime.broker.rabbitmq.connection import connected, explained
@@ -28,12 +28,26 @@ class StreamLog(Log):
 
     async def _declare(self, connection: Connection) -> None:
         """Create the stream if there is none. One that exists is used as it is."""
-        name = self._options.stream
+        if await self._exists(connection):
+            return
+        channel = await connection.channel()
         try:
-            # Whoever has no right to configure may use what exists.
-            channel = await connection.channel()
-            await channel.queue_declare(name, passive=True)
+            await channel.queue_declare(
+                self._options.stream, durable=True, arguments={**self._options.arguments}
+            )
+        except ChannelPreconditionFailed:
+            # Perhaps another worker created it in between, with other options.
+            if not await self._exists(connection):
+                raise
+        else:
+            await channel.close()
+
+    async def _exists(self, connection: Connection) -> bool:
+        """Whether the stream exists. Everybody may ask, without a permission to configure."""
+        channel = await connection.channel()
+        try:
+            await channel.queue_declare(self._options.stream, passive=True)
         except ChannelNotFoundEntity:
-            channel = await connection.channel()
-            await channel.queue_declare(name, durable=True, arguments={**self._options.arguments})
+            return False
         await channel.close()
+        return True

@@ -9,9 +9,7 @@ is `/`. A virtual host that contains a slash is written with %2F.
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
-
-from yarl import URL
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from app import PROJECT_NAME
 
@@ -30,7 +28,7 @@ SMALLEST_SEGMENT, LARGEST_SEGMENT = 64 * 1024, 500_000_000
 """Bytes of such a file. RabbitMQ itself takes the second, and allows no more than 3 GB."""
 
 MARGIN_SECONDS = 120
-"""How much longer than history the stream is kept, at least.
+"""How much longer than history the stream is kept, even if `max_age` is less.
 
 Workers begin to read it before the oldest message that they want.
 """
@@ -42,7 +40,9 @@ class Options(NamedTuple):
     """Where the stream is, and how it is declared if there is none."""
 
     url: str
-    """What identifies server, user and virtual host."""
+    """What aiormq takes: server, user, password and virtual host."""
+    host: str
+    port: int
     user: str
     virtual_host: str
     stream: str
@@ -55,38 +55,34 @@ class Options(NamedTuple):
 def read_options(url: str, history_seconds: float) -> Options:
     """Read a URL. Raises ValueError, with a reason, if it can't be used."""
     parts = urlsplit(url)
-    try:
-        port = parts.port or PORTS[parts.scheme]
-    except ValueError as error:
-        raise ValueError("the port is a number up to 65535") from error
+    port = parts.port or PORTS[parts.scheme]
     if not parts.hostname:
         raise ValueError("a host is missing, as in amqp://localhost:5672")
     if parts.fragment:
         raise ValueError("a # in a user's name, a password or a path is written as %23")
     options = read_query(parts.query)
-    user = unquote(parts.username or "guest")
-    virtual_host = unquote(parts.path[1:]) or "/"
-    stream = options.get("stream") or PROJECT_NAME
-    if len(stream.encode()) > 255 or stream.startswith("amq."):
-        raise ValueError("a stream's name has at most 255 bytes and does not begin with amq.")
-    server = URL.build(
-        scheme=parts.scheme,
+    stream = options.get("stream", PROJECT_NAME)
+    if not 0 < len(stream.encode()) <= 255 or stream.startswith("amq."):
+        raise ValueError("a stream's name has 1 to 255 bytes and does not begin with amq.")
+    return Options(
+        url=address(parts, port),
         host=parts.hostname,
         port=port,
-        user=user,
-        password=unquote(parts.password or "guest"),
-        path=parts.path or "/",
-        encoded=False,
-        query={"heartbeat": str(HEARTBEAT), "name": PROJECT_NAME},
-    )
-    return Options(
-        url=str(server),
-        user=user,
-        virtual_host=virtual_host,
+        user=unquote(parts.username or "guest"),
+        virtual_host=unquote(parts.path[1:]) or "/",
         stream=stream,
         arguments=stream_arguments(options, history_seconds),
         tls=tls_context(parts.scheme, options),
     )
+
+
+def address(parts: SplitResult, port: int) -> str:
+    """The URL for aiormq, which would take options of its own from the original."""
+    user, _, host = parts.netloc.rpartition("@")
+    host = host if host.endswith(f":{port}") else f"{host.rstrip(':')}:{port}"
+    path = quote(unquote(parts.path[1:]), safe="")
+    options = f"heartbeat={HEARTBEAT}&name={quote(PROJECT_NAME)}"
+    return f"{parts.scheme}://{user}{'@' if user else ''}{host}/{path}?{options}"
 
 
 def read_query(query: str) -> dict[str, str]:
@@ -103,8 +99,7 @@ def read_query(query: str) -> dict[str, str]:
 
 def stream_arguments(options: Mapping[str, str], history_seconds: float) -> dict[str, str | int]:
     """The arguments that declare the stream."""
-    least = int(history_seconds) + MARGIN_SECONDS
-    max_age = number(options, "max_age", least, least)
+    max_age = max(number(options, "max_age", 0, 1), int(history_seconds) + MARGIN_SECONDS)
     length = number(options, "max_length_bytes", MAX_LENGTH_BYTES, SEGMENTS * SMALLEST_SEGMENT)
     arguments: dict[str, str | int] = {
         "x-queue-type": "stream",

@@ -4,10 +4,9 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from aiormq import Connection
+from aiormq import Connection, spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from aiormq.exceptions import ChannelPreconditionFailed, PublishError
-from pamqp.commands import Basic
 
 from app.realtime.broker.log.base import (
     Draft,
@@ -86,7 +85,7 @@ class StreamConnection(LogConnection):
             await channel.basic_publish(
                 body,
                 routing_key=self._stream,
-                properties=Basic.Properties(message_id=message_id),
+                properties=spec.Basic.Properties(message_id=message_id),
                 mandatory=True,
             )
         except PublishError as error:

@@ -1,8 +1,7 @@
-"""A log in memory, with the faults that a real one has."""
+"""An in-memory log, with the faults that a real one has."""
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -34,7 +33,8 @@ class FakeServer:
         self.news = asyncio.Condition()
         self.flowing = asyncio.Event()
         self.flowing.set()
-        self.appended: Counter[int] = Counter()
+        self.frozen: set[object] = set()
+        """Backends that neither read nor write, as if their processes were stopped."""
 
     def wipe(self) -> None:
         """Lose everything. Offsets begin at 0 again."""
@@ -54,15 +54,15 @@ class FakeServer:
         entries = self.entries[partition]
         offset = entries[-1].offset + 1 if entries else 0
         entries.append(Entry(partition, offset, time.time(), payload))
-        self.appended[partition] += 1
         async with self.news:
             self.news.notify_all()
         return offset
 
 
 class FakeConnection(LogConnection):
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: FakeServer, owner: object) -> None:
         self._server = server
+        self._owner = owner
         self._next: list[int] = []
         self.is_broken = False
 
@@ -72,6 +72,8 @@ class FakeConnection(LogConnection):
 
     async def _check(self) -> None:
         await self._server.flowing.wait()
+        while self._owner in self._server.frozen:
+            await asyncio.sleep(0.01)
         if self.is_broken or not self._server.is_up:
             raise LogUnavailable("the fake is broken")
 
@@ -125,15 +127,16 @@ class FakeConnection(LogConnection):
 class FakeLog(Log):
     name = "the fake"
 
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: FakeServer, owner: object) -> None:
         self._server = server
+        self._owner = owner
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[LogConnection]:
         await self._server.flowing.wait()
         if not self._server.is_up:
             raise LogUnavailable("the fake is down")
-        connection = FakeConnection(self._server)
+        connection = FakeConnection(self._server, self._owner)
         self._server.connections.add(connection)
         try:
             yield connection
@@ -151,4 +154,6 @@ class FakeBackend(LogBackend):
         history_seconds: float = 3600,
         history_bytes: int = 0,
     ) -> None:
-        super().__init__("fake://", history_size, history_seconds, history_bytes, FakeLog(server))
+        super().__init__(
+            "fake://", history_size, history_seconds, history_bytes, FakeLog(server, self)
+        )

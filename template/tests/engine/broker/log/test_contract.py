@@ -1,4 +1,4 @@
-"""The contract, on a log in memory."""
+"""Every log keeps the contract, if it does what the in-memory log does."""
 
 import asyncio
 from collections.abc import AsyncIterator
