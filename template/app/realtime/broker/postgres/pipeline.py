@@ -57,8 +57,8 @@ class Pipeline:
     """Sends requests in the order of their submission.
 
     A request that is not answered within `deadline` seconds fails, together with those that
-    were sent with it. If half of the deadline has passed before it can be sent, it fails
-    alone. No request is sent twice, and none after one that was submitted later.
+    were sent with it. If only a quarter of the deadline is left when it can be sent, it
+    fails alone. No request is sent twice, and none after one that was submitted later.
     """
 
     def __init__(self, connect: Connect, run: Run, deadline: float, at_once: int = AT_ONCE) -> None:
@@ -138,7 +138,7 @@ class Pipeline:
 
     def _next_batch(self) -> list[Waiting]:
         """What to send next, without requests that nobody waits for or that are too late."""
-        latest = asyncio.get_running_loop().time() + self._deadline / 2
+        latest = asyncio.get_running_loop().time() + self._deadline / 4
         batch: list[Waiting] = []
         size = 0
         while self._waiting and len(batch) < self._at_once and size < BYTES_AT_ONCE:

@@ -79,8 +79,10 @@ async def test_an_id_is_forgotten_within_a_batch_as_between_batches(tables: Tabl
 async def test_a_lock_that_is_held_refuses_the_publish_and_keeps_no_connections(
     tables: Tables,
 ) -> None:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+    waiting += f"'%{tables.schema}%publish%'"
     async with connected(tables.url) as backend:
+        await until(lambda: backend.alive)
         await subscribe(backend, "room")
         await publish(backend, "room", "before")
         connection = await asyncpg.connect(tables.server.cluster.url(database="app"))
@@ -94,8 +96,10 @@ async def test_a_lock_that_is_held_refuses_the_publish_and_keeps_no_connections(
                         await asyncio.sleep(0.05)
         finally:
             await connection.close()
-        await until(lambda: backend.alive)
-        await publish(backend, "room", "after")
+        async with asyncio.timeout(PATIENCE):
+            while "after" not in await remembered(backend, "room"):
+                with suppress(BrokerUnavailable):
+                    await publish(backend, "room", "after")
 
 
 # --- Large messages -----------------------------------------------------------------

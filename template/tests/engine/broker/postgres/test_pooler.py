@@ -75,6 +75,7 @@ async def test_a_pooler_carries_everything_but_notifications(tables: Tables) -> 
             connected(pooled) as third,
         ):
             backends = (one, other, third)
+            await until(lambda: all(backend.alive for backend in backends), patience=PATIENCE)
             await asyncio.gather(*(subscribe(backend, "room") for backend in backends))
             for turn in range(5):
                 await asyncio.gather(
@@ -104,6 +105,7 @@ async def test_a_restart_behind_a_pooler_is_survived(tables: Tables) -> None:
             await until(lambda: not backend.alive)
             await tables.server.start()
             await until(lambda: backend.alive, patience=PATIENCE)
+            await subscribe(backend, "room")
             (after,) = await publish(backend, "room", 2)
             assert after.epoch == before.epoch
             assert await remembered(backend, "room") == ["1", "2"]
