@@ -138,6 +138,7 @@ BROKER = {
         "app/realtime/broker/postgres/address.py",
         "app/realtime/broker/postgres/backend.py",
         "app/realtime/broker/postgres/epoch.sql",
+        "app/realtime/broker/postgres/errors.py",
         "app/realtime/broker/postgres/notifications.py",
         "app/realtime/broker/postgres/pipeline.py",
         "app/realtime/broker/postgres/publish.sql",

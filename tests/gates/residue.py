@@ -79,7 +79,7 @@ FREE_FILES = {
     "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be
     # Whoever connects to PostgreSQL does it with a password.
     "app/realtime/broker/postgres/address.py": {"accounts"},
-    "app/realtime/broker/postgres/subscriptions.py": {"accounts"},
+    "app/realtime/broker/postgres/errors.py": {"accounts"},
     "compose.yaml": {"accounts"},
     # NATS has accounts of its own, to which clients log in.
     "app/realtime/broker/nats/connection.py": {"accounts"},
