@@ -140,7 +140,7 @@ class NatsBackend(Backend):
                 while answer is None:
                     await heard.confirmed.wait()
                     answer = await self._read(channel, last, after, seen)
-        except (*Outage, Unusable, ValueError, KeyError) as error:
+        except (*Outage, Unusable, ValueError, LookupError) as error:
             raise self._unavailable("answer", error) from error
         self._failed = False
         return answer
@@ -173,7 +173,7 @@ class NatsBackend(Backend):
                 while page is None:
                     await self._connection.connected.wait()
                     page = await self._read_page(channel, before, limit)
-        except (*Outage, Unusable, ValueError, KeyError) as error:
+        except (*Outage, Unusable, ValueError, LookupError) as error:
             raise self._unavailable("answer", error) from error
         self._failed = False
         return page

@@ -31,6 +31,9 @@ from app.realtime.metrics import BROKER_RECONNECTS
 
 logger = logging.getLogger(__name__)
 
+OPEN_DEADLINE = 2.0
+"""Seconds that the stream's leader has for an answer. Without a leader there is none."""
+
 BACKOFF_BASE, BACKOFF_CAP = 0.05, 1.0
 """Seconds: the first and the highest upper bound of the wait before a reconnection."""
 
@@ -135,8 +138,9 @@ class Connection:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            while not task.done():
+                task.cancel()  # again, since before Python 3.12 nats-py may lose a cancellation
+                await asyncio.wait([task], timeout=1)
 
     async def _supervise(self) -> None:
         """Keep a connection to NATS, for ever."""
@@ -167,9 +171,12 @@ class Connection:
             try:
                 async with asyncio.timeout(CANARY_DEADLINE):
                     await requests.start()
-                    stream = await self._open_stream(client, requests)
+                    async with asyncio.timeout(OPEN_DEADLINE):
+                        stream = await self._open_stream(client, requests)
                     await client.subscribe(self._canary.subject, cb=self._hear_canary)
                     await self._channels.subscribe_all(client, stream, self.restart)
+                if self._ending is not None:
+                    raise ConnectionError(self._ending)
                 self._link = Link(requests, Reader(requests, self._names), stream)
                 self._use(requests)
                 self.connected.set()
@@ -242,8 +249,9 @@ class Connection:
             raise error  # nats-py would try for ever
         if not isinstance(error, Outage):
             logger.error("could not take a message from NATS", exc_info=error)
-        self._errors.append(describe(error))
+        self._errors = [*self._errors[-9:], describe(error)]
         if "permissions violation" in str(error) and self._requests is not None:
+            self._tell(error)
             self._requests.close(error)  # NATS gives no other answer to what it does not allow
         if isinstance(error, SlowConsumerError):
             self._end("this worker reads too slowly")

@@ -296,6 +296,43 @@ async def test_a_quiet_channel_is_complete_after_an_interruption(server: NatsSer
         assert messages(history.publications) == ["1"]
 
 
+async def test_who_hears_a_channel_knows_more_than_the_stream_remembers(
+    server: NatsServer,
+) -> None:
+    async with connected(server.url, history_seconds=1) as backend:
+        await subscribe(backend, "room")
+        (at,) = await publish(backend, "room", 1)
+        async with asyncio.timeout(20):
+            while True:  # until everything from before has expired
+                state = (await api(server.url, "STREAM.INFO"))["state"]
+                assert isinstance(state, dict)
+                if state["first_seq"] > at.offset + 1:
+                    break
+                await asyncio.sleep(0.05)
+        history = await backend.history("room", last=9, after=[at], seen=at)
+        assert history.position == at
+        assert history.has_all_after(at.offset)
+
+
+async def test_a_worker_that_only_publishes_notices_a_copy_from_before(
+    server: NatsServer,
+) -> None:
+    async with connected(server.url) as backend:
+        await publish(backend, "room", "in the copy")
+        server.kill()
+        copy = server.copy_data()
+        await server.start()
+        await until(lambda: backend.alive)
+        before = await publish(backend, "room", *range(20))
+        server.kill()
+        await until(lambda: not backend.alive)
+        server.restore_data(copy)
+        await server.start()
+        await until(lambda: backend.alive)
+        (after,) = await publish(backend, "room", "new")
+        assert after.epoch != before[0].epoch
+
+
 async def test_a_quiet_channel_is_complete_on_another_worker(server: NatsServer) -> None:
     async with connected(server.url) as one:
         await subscribe(one, "room")

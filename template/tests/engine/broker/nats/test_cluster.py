@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from nats.errors import Error
 
 from app.realtime.broker import Backend, BrokerUnavailable, Publication
+from app.realtime.broker.nats.reader import Reader, Stored
 from app.realtime.protocol import Position
 from tests.engine.broker.contract import connected, publish, record, remembered, subscribe
 from tests.engine.broker.nats.test_backend import api
@@ -119,7 +121,18 @@ async def test_nothing_is_lost_or_doubled_when_the_leader_is_killed_under_load(
         assert offsets == sorted(set(offsets))
 
 
-async def test_history_is_exact_whichever_server_answers(cluster: Cluster) -> None:
+async def test_history_is_exact_whichever_server_answers(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = Reader._from, count()
+
+    async def read_from_one_behind(
+        self: Reader, channel: str, start: int, size: int | None = None
+    ) -> list[Stored]:
+        stored = await read(self, channel, start, size)
+        return stored[:-1] if next(reads) % 2 else stored
+
+    monkeypatch.setattr(Reader, "_from", read_from_one_behind)
     async with AsyncExitStack() as stack:
         backends = []
         for server in cluster.servers.values():

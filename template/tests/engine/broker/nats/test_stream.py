@@ -10,7 +10,7 @@ from app import PROJECT_NAME
 from app.realtime.broker import BrokerUnavailable
 from app.realtime.broker.nats.names import Names
 from app.realtime.broker.nats.stream import is_older, next_generation
-from tests.engine.broker.contract import connected, publish, remembered, subscribe
+from tests.engine.broker.contract import connected, publications, publish, remembered, subscribe
 from tests.engine.broker.nats.test_backend import api
 from tests.support.broker.nats import NatsServer
 from tests.support.client import until
@@ -54,6 +54,32 @@ async def test_a_stream_of_the_operator_made_anew_has_another_epoch(
             epochs.add((await backend.history(room, last=0)).position.epoch)
         await api(server.url, "STREAM.DELETE")
     assert len(epochs) == 2
+
+
+async def test_a_purged_channel_has_another_epoch_though_the_stream_is_bounded(
+    server: NatsServer, room: str
+) -> None:
+    await api(server.url, "STREAM.CREATE", {**FITTING, "max_bytes": 10**9})
+    async with connected(server.url) as backend:
+        await publish(backend, "elsewhere", 1)
+        await subscribe(backend, room)
+        at = await publish(backend, room, 1, 2)
+        await publications(backend, 2)
+        await api(server.url, "STREAM.PURGE", {"filter": NAMES.record(room)})
+        history = await backend.history(room, last=9, after=[at[0]], seen=at[-1])
+        assert history.position.epoch != at[0].epoch
+
+
+async def test_a_full_stream_forgets_and_keeps_its_epoch(server: NatsServer, room: str) -> None:
+    await api(server.url, "STREAM.CREATE", {**FITTING, "max_bytes": 20_000})
+    async with connected(server.url) as backend:
+        await subscribe(backend, room)
+        (at,) = await publish(backend, room, 1)
+        await publications(backend, 1)
+        await publish(backend, "elsewhere", *range(200))
+        history = await backend.history(room, last=9, after=[at], seen=at)
+        assert history.position == at
+        assert not history.publications
 
 
 @pytest.mark.parametrize(
