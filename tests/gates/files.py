@@ -188,6 +188,7 @@ BROKER = {
         "app/realtime/broker/kafka/errors.py",
         "app/realtime/broker/kafka/options.py",
         "app/realtime/broker/kafka/topic.py",
+        "docs/broker/kafka.md",
     },
     "redis": SERVERS
     | {
