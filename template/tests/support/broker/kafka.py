@@ -25,7 +25,7 @@ preload("aiokafka")
 
 TOPIC = "tests"
 
-OPTIONS = "fetch_max_wait_ms=5"
+OPTIONS = "fetch_max_wait_ms=10"
 """The mock holds back a fetch for the whole wait, whether something is published or not."""
 
 MOCK = """

@@ -31,8 +31,11 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 IDLE = 1000
 """Milliseconds for which aiokafka waits before it is asked again."""
 
-BEFORE_END = 10_000
-"""Entries to read if the server says that none is recent. Some can't search by time."""
+BEFORE_END = 250
+"""Entries of a partition to read if the server says that none is recent.
+
+A server that can't search by time says so too. librdkafka's mock can't.
+"""
 
 TooLarge = (MessageSizeTooLargeError, RecordListTooLargeError)
 
