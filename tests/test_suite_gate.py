@@ -360,7 +360,7 @@ FAULTS = [
     Fault(
         "a reset connection to Redis ends the worker",
         REDIS,
-        "app/realtime/broker/redis/pipeline.py",
+        "app/realtime/broker/redis/errors.py",
         "TimeoutError, RuntimeError)\n",
         "TimeoutError)\n",
         "tests/engine/broker/redis/test_connection.py",

@@ -14,6 +14,7 @@ OWN_PACKAGES = {"app", "tests"}
 NEVER_IMPORTED = {
     "aiosqlite": "SQLAlchemy imports it when DATABASE_URL names it",
     "asyncpg": "SQLAlchemy imports it when the tests have a PostgreSQL",
+    "confluent-kafka": "the tests' Kafka is a program that uses it",
     "confusable-homoglyphs": "names.py reads its table of characters",
     "fastapi-cli": "it is the command `fastapi`",
     "mypy": "it is a command",

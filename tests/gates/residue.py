@@ -42,6 +42,7 @@ KIN = {"cookie": "ticket", "jwt": "first_message"}
 
 PHRASES = {
     "sends the cookies of": "what browsers do, which is why origins are checked",
+    "guest:guest@": "the user that a new RabbitMQ has",
     "guest-*": "a name that is reserved where there are accounts",
     "fonts.gstatic.com": "where Swagger UI has its fonts from",
     "lang_altertable.html": "a page of SQLite's documentation",
@@ -78,8 +79,15 @@ FREE_FILES = {
     "tests/engine/auth/accounts/test_logs.py": {"cookie", "ticket"},  # wherever a secret may be
     # Whoever connects to PostgreSQL does it with a password.
     "app/realtime/broker/postgres/address.py": {"accounts"},
-    "app/realtime/broker/postgres/subscriptions.py": {"accounts"},
+    "app/realtime/broker/postgres/errors.py": {"accounts"},
     "compose.yaml": {"accounts"},
+    # NATS has accounts of its own, to which clients log in.
+    "app/realtime/broker/nats/connection.py": {"accounts"},
+    "app/realtime/broker/nats/options.py": {"accounts"},
+    "app/realtime/broker/nats/stream.py": {"accounts"},
+    "docs/broker/nats.md": {"accounts"},
+    "tests/engine/broker/nats/test_settings.py": {"accounts"},
+    "tests/support/broker/nats.py": {"accounts"},
     "docs/broker/postgres.md": {"accounts"},
     "tests/engine/broker/postgres/test_connection.py": {"accounts"},
     "tests/support/broker/postgres.py": {"accounts"},
@@ -88,6 +96,12 @@ FREE_FILES = {
     "tests/engine/server/test_logs.py": {"ticket"},
 }
 """Files that may speak of an option that was not chosen."""
+
+OF_A_BROKER = re.compile(
+    r"(?:.*/)?broker/(?!base|memory|__init__).*|compose\.yaml|tests/support/postgresql\.py"
+)
+FREE_OF_A_BROKER = {"accounts", "none"}
+"""Brokers have users with passwords of their own; that of a new RabbitMQ is `guest`."""
 
 
 def traces_of_jinja(project: Path) -> list[str]:
@@ -124,6 +138,7 @@ def traces_of_unchosen(project: Path, combination: Combination) -> list[str]:
             for option in sorted(unchosen)
             if re.search(WORDS[option], rest, re.IGNORECASE)
             and option not in FREE_FILES.get(name, ())
+            and not (option in FREE_OF_A_BROKER and OF_A_BROKER.fullmatch(name))
         ]
     return findings
 

@@ -79,8 +79,7 @@ class NatsServer(BrokerServer):
     async def start(self) -> None:
         lines = ["host: 127.0.0.1", f"port: {self.port}", self.config]
         if self._has_jetstream:
-            # Every message is on the disk before it is acknowledged.
-            lines.append(f"jetstream {{ store_dir: '{self.data}', sync_interval: always }}")
+            lines += ["jetstream {", f"  store_dir: '{self.data}'", "}"]
         configuration = self.folder / f"nats-{self.port}.conf"
         configuration.write_text("\n".join(lines))
         self._process = subprocess.Popen(  # noqa: ASYNC220

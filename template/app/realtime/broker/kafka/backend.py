@@ -25,7 +25,7 @@ from aiokafka.client import AIOKafkaClient
 
 from app import PROJECT_NAME
 from app.realtime.broker.base import PUBLISH_DEADLINE
-from app.realtime.broker.kafka.connection import KafkaConnection
+from app.realtime.broker.kafka.connection import MAX_MESSAGE_BYTES, KafkaConnection
 from app.realtime.broker.kafka.errors import Reports, told
 from app.realtime.broker.kafka.options import Options, read_url
 from app.realtime.broker.kafka.topic import prepare_topic
@@ -36,9 +36,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 4000
 """For everything but publishing. Longer than `fetch_max_wait_ms`."""
-
-MAX_MESSAGE_BYTES = 16 * 2**20
-"""What the producer sends. The topic has a limit of its own."""
 
 FETCH_BYTES = 4 * 2**20
 """What is read ahead, from each server."""

@@ -25,6 +25,9 @@ from app.realtime.broker.log.base import (
 BATCH_BYTES = 131_072
 """Of the entries that are sent to a partition together. A larger one is sent alone."""
 
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""What is sent to Kafka at most. The topic has a limit of its own."""
+
 IDLE = 1000
 """Milliseconds for which aiokafka waits before it is asked again."""
 
@@ -53,7 +56,10 @@ class KafkaConnection(LogConnection):
         results: list[EntryRefused | None] = [None] * len(drafts)
         indexes: dict[int, list[int]] = {}
         for index, draft in enumerate(drafts):
-            indexes.setdefault(draft.partition, []).append(index)
+            if len(draft.payload) > MAX_MESSAGE_BYTES:
+                results[index] = EntryRefused(f"it has more than {MAX_MESSAGE_BYTES} bytes")
+            else:
+                indexes.setdefault(draft.partition, []).append(index)
         with told(f"write to the topic {self._topic}"):
             refused = await asyncio.gather(
                 *(self._append_to(number, drafts, found) for number, found in indexes.items())
@@ -70,15 +76,11 @@ class KafkaConnection(LogConnection):
         sent: list[tuple[list[int], asyncio.Future[Any]]] = []
         for batched in batches(drafts, indexes):
             batch = self._producer.create_batch()
-            refused += (
-                (index, EntryRefused("it is too large"))
-                for index in batched
-                if batch.append(key=None, value=drafts[index].payload, timestamp=None) is None
-            )
-            if batch.record_count():
-                future = await self._producer.send_batch(batch, self._topic, partition=partition)
-                future.add_done_callback(ignore_error)
-                sent.append((batched, future))
+            for index in batched:
+                batch.append(key=None, value=drafts[index].payload, timestamp=None)
+            future = await self._producer.send_batch(batch, self._topic, partition=partition)
+            future.add_done_callback(ignore_error)
+            sent.append((batched, future))
         if sent:
             await asyncio.wait([future for _, future in sent])
         for batched, future in sent:

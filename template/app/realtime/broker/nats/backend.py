@@ -1,4 +1,31 @@
-"""Messages between any number of processes, through NATS with JetStream."""
+"""Messages between any number of processes, through NATS with JetStream.
+
+Guarantees: the records of a channel reach every subscribed worker in order and once. One
+stream keeps them, under a subject for each channel, and republishes them to the workers that
+are subscribed, each with its sequence and that of the record before it in its channel. So
+what a worker missed during an outage can be read from the stream. After an outage the
+backend returns `Resubscribed` for every channel.
+
+An offset is a sequence of the stream, which all channels share. A channel without records
+stands where the stream stood when a worker first heard it, and stays there on that worker.
+What stands between two offsets of a channel without a record is known as far back as the
+stream has any message: three quarters of `history_seconds` at least.
+
+An epoch is a generation of the stream, which the subjects of live records name, and the time
+at which the stream was made. A new one begins when a worker has seen more than the stream
+has, or when the stream misses a record that is too young to have expired: after a purge, the
+restoration of an older copy, or a failover to a replica that lacks something.
+
+A channel keeps `history_size` records for `history_seconds`, and one more that tells what
+came before them. The server keeps the id of every record for `history_seconds` in its memory,
+at some 600 bytes. Joining or reading stores nothing. Each worker stores a canary every second,
+in the place of the one before. See docs/broker/nats.md for what was measured.
+
+What is acknowledged survives a crash of the server's process. It survives the loss of power
+or of a machine if the stream has three replicas, or if the server has `sync_interval: always`.
+
+The operator must enable JetStream. nats-server 2.11 or later is needed.
+"""
 
 import asyncio
 import logging
@@ -16,7 +43,8 @@ from app.realtime.broker.base import (
     Record,
 )
 from app.realtime.broker.nats.channels import Channels
-from app.realtime.broker.nats.connection import Connection, Link
+from app.realtime.broker.nats.connection import Connection
+from app.realtime.broker.nats.link import Link
 from app.realtime.broker.nats.names import Names
 from app.realtime.broker.nats.options import read_options
 from app.realtime.broker.nats.past import Past
@@ -112,7 +140,7 @@ class NatsBackend(Backend):
                 while answer is None:
                     await heard.confirmed.wait()
                     answer = await self._read(channel, last, after, seen)
-        except (*Outage, Unusable, ValueError, KeyError) as error:
+        except (*Outage, Unusable, ValueError, LookupError) as error:
             raise self._unavailable("answer", error) from error
         self._failed = False
         return answer
@@ -145,7 +173,7 @@ class NatsBackend(Backend):
                 while page is None:
                     await self._connection.connected.wait()
                     page = await self._read_page(channel, before, limit)
-        except (*Outage, Unusable, ValueError, KeyError) as error:
+        except (*Outage, Unusable, ValueError, LookupError) as error:
             raise self._unavailable("answer", error) from error
         self._failed = False
         return page

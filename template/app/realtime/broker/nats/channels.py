@@ -50,6 +50,9 @@ class Place:
         self.first: int = before.first if before is not None and is_same_epoch else offset
         """Where the channel stood when this worker heard of it first."""
 
+    def is_at(self, position: Position) -> bool:
+        return (self.epoch, self.offset) == (position.epoch, position.offset)
+
     def covers(self, offset: int) -> bool:
         """Whether this worker knows that nothing was published between here and an offset."""
         return self.heard_until is None or self.heard_until >= offset
@@ -80,7 +83,7 @@ class Channels:
         self._unconfirmed: dict[str, Heard] = {}
         self._client: Client | None = None
         self._stream: Stream | None = None
-        self.wanted = asyncio.Event()
+        self.changed = asyncio.Event()
         """Set when a subscription waits to be confirmed, or something else has changed."""
 
     def __getitem__(self, channel: str) -> Heard:
@@ -129,7 +132,7 @@ class Channels:
             self._start_again(f"NATS did not take a subscription: {describe(error)}")
             return
         self._unconfirmed[channel] = heard
-        self.wanted.set()
+        self.changed.set()
 
     def take_unconfirmed(self) -> dict[str, Heard]:
         """The subscriptions that are sent. What is sent after this call comes after them."""
@@ -175,11 +178,7 @@ class Channels:
         heard = self._heard.get(channel)
         if heard is None or heard.place is not place or not heard.confirmed.is_set():
             return  # it went on in the meantime
-        if (
-            place is not None
-            and place.epoch == position.epoch
-            and (place.offset == position.offset)
-        ):
+        if place is not None and place.is_at(position):
             place.heard_until = None
             return
         is_real = bool(stored)

@@ -4,10 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
-from typing import NamedTuple
 from urllib.parse import ParseResult
 
 from nats.aio.client import Client
@@ -15,14 +12,14 @@ from nats.aio.msg import Msg
 from nats.errors import SlowConsumerError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE
-from app.realtime.broker.nats.channels import Channels, Heard
+from app.realtime.broker.nats.canary import CANARY_DEADLINE, Canary
+from app.realtime.broker.nats.channels import Channels
+from app.realtime.broker.nats.link import Link
 from app.realtime.broker.nats.names import Names
 from app.realtime.broker.nats.options import Options
 from app.realtime.broker.nats.reader import Reader
-from app.realtime.broker.nats.requests import Outage, Refused, Requests, describe, read_answer
+from app.realtime.broker.nats.requests import Outage, Requests, describe
 from app.realtime.broker.nats.stream import (
-    NO_RESPONDERS,
-    NOT_FOUND,
     Limits,
     Stream,
     Unusable,
@@ -34,11 +31,8 @@ from app.realtime.metrics import BROKER_RECONNECTS
 
 logger = logging.getLogger(__name__)
 
-CANARY_INTERVAL = 1.0
-"""Seconds between the messages that a worker sends to itself through the stream."""
-
-CANARY_DEADLINE = 5.0
-"""Seconds without receiving one, after which the connection counts as dead."""
+OPEN_DEADLINE = 2.0
+"""Seconds that the stream's leader has for an answer. Without a leader there is none."""
 
 BACKOFF_BASE, BACKOFF_CAP = 0.05, 1.0
 """Seconds: the first and the highest upper bound of the wait before a reconnection."""
@@ -47,23 +41,11 @@ MINIMUM_VERSION = (2, 11)
 """Of nats-server: the first that reads many messages in one request."""
 
 
-class Link(NamedTuple):
-    """A connection that is ready, and the stream as it was found."""
-
-    requests: Requests
-    reader: Reader
-    stream: Stream
-
-
 class Connection:
-    """Connects, opens the stream, restores what is subscribed, and sends canaries.
+    """Connects, opens the stream, and restores what is subscribed.
 
-    The connection is alive while the worker receives its own canary. A canary is kept by the
-    stream and republished, as a record is: a stream that is full or without a leader is
-    noticed. It replaces the one before it.
-
-    A canary also confirms subscriptions. What the stream took after it, its leader sends to
-    every subscription that was made before it.
+    nats-py could reconnect by itself. But then it would send later what was refused in the
+    meantime, and the stream has to be looked at before anything is subscribed.
     """
 
     def __init__(
@@ -80,7 +62,7 @@ class Connection:
         self._limits = limits
         self._channels = channels
         self._use = use
-        self._canary_channel = f"canary:{secrets.token_hex(8)}"
+        self._canary = Canary(names, limits, channels, self.restart)
         self._servers = list(options.servers)
         self._discovered: list[str] = []
         random.shuffle(self._servers)
@@ -100,23 +82,15 @@ class Connection:
         self._ending: str | None = None
         """Why the connection ends."""
         self._connects = 0
+        self._attempt = 0
         self._told = ""
         """The last thing that was logged, while it is so."""
         self._errors: list[str] = []
         """Errors that nats-py reported on this connection."""
-        self._sent_at: float | None = None
-        """When a canary was sent that is not answered."""
-        self._answered_at = 0.0
-        self._heard_at: float | None = None
-        self._heard_seq = self._heard_before = 0
-        self._is_refused = False
-        self._confirming: dict[str, Heard] = {}
 
     @property
     def alive(self) -> bool:
-        if self._link is None or self._heard_at is None or self._is_refused:
-            return False
-        return asyncio.get_running_loop().time() - self._heard_at < CANARY_DEADLINE
+        return self._canary.alive
 
     @property
     def stream(self) -> Stream | None:
@@ -151,9 +125,9 @@ class Connection:
         self._link = None
         self.connected.clear()
         self._use(None)
-        # What came after the canary before the last one may still have waited to be delivered.
-        self._channels.interrupt(self._heard_before)
-        self._channels.wanted.set()
+        self._newest = max(self._newest, self._canary.newest)
+        self._channels.interrupt(self._canary.received_until)
+        self._canary.stop()
 
     # --- One task owns the connection -------------------------------------------------
 
@@ -164,12 +138,12 @@ class Connection:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            while not task.done():
+                task.cancel()  # again, since before Python 3.12 nats-py may lose a cancellation
+                await asyncio.wait([task], timeout=1)
 
     async def _supervise(self) -> None:
         """Keep a connection to NATS, for ever."""
-        attempt = 0
         while True:
             try:
                 await self._connect_once()
@@ -177,17 +151,10 @@ class Connection:
                 self._tell(error)
             except Exception:
                 logger.exception("the connection to NATS failed unexpectedly")
-                attempt += 1
-            if self._was_alive():
-                attempt = 0
             # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-            ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
-            attempt = min(attempt + 1, 16)
+            ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._attempt)
+            self._attempt = min(self._attempt + 1, 16)
             await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311
-
-    def _was_alive(self) -> bool:
-        was_alive, self._heard_at = self._heard_at is not None, None
-        return was_alive
 
     def _tell(self, error: BaseException) -> None:
         """Log what is wrong, once."""
@@ -204,12 +171,17 @@ class Connection:
             try:
                 async with asyncio.timeout(CANARY_DEADLINE):
                     await requests.start()
-                    stream = await self._open_stream(client, requests)
-                    await client.subscribe(
-                        self._names.live(self._canary_channel), cb=self._hear_canary
-                    )
+                    async with asyncio.timeout(OPEN_DEADLINE):
+                        stream = await self._open_stream(client, requests)
+                    await client.subscribe(self._canary.subject, cb=self._hear_canary)
                     await self._channels.subscribe_all(client, stream, self.restart)
-                await self._stay(Link(requests, Reader(requests, self._names), stream))
+                if self._ending is not None:
+                    raise ConnectionError(self._ending)
+                self._link = Link(requests, Reader(requests, self._names), stream)
+                self._use(requests)
+                self.connected.set()
+                await self._canary.sing(self._link)
+                raise ConnectionError(self._ending or "the connection to NATS was lost")
             finally:
                 self._end("the connection to NATS was lost")
                 requests.close(ConnectionError("the connection to NATS was lost"))
@@ -277,8 +249,9 @@ class Connection:
             raise error  # nats-py would try for ever
         if not isinstance(error, Outage):
             logger.error("could not take a message from NATS", exc_info=error)
-        self._errors.append(describe(error))
+        self._errors = [*self._errors[-9:], describe(error)]
         if "permissions violation" in str(error) and self._requests is not None:
+            self._tell(error)
             self._requests.close(error)  # NATS gives no other answer to what it does not allow
         if isinstance(error, SlowConsumerError):
             self._end("this worker reads too slowly")
@@ -310,97 +283,15 @@ class Connection:
         self._stream = stream
         return stream
 
-    # --- Canaries ---------------------------------------------------------------------
-
-    async def _stay(self, link: Link) -> None:
-        """Send canaries, until the connection ends or they don't come back. Always raises."""
-        clock = asyncio.get_running_loop().time
-        self._link, self._sent_at = link, None
-        self._answered_at = clock()
-        self._heard_seq = self._heard_before = 0
-        self._is_refused = False
-        self._confirming = {}
-        self._use(link.requests)
-        self.connected.set()
-        due_at = clock()
-        while self._ending is None:
-            now = clock()
-            if now - self._answered_at > CANARY_DEADLINE:
-                raise TimeoutError("NATS does not answer")
-            self._channels.wanted.clear()
-            is_due = now >= due_at or self._channels.has_unconfirmed
-            if is_due and (self._sent_at is None or now - self._sent_at > CANARY_INTERVAL):
-                self._sent_at, due_at = now, now + CANARY_INTERVAL
-                await self._send_canary(link)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due_at):
-                    await self._channels.wanted.wait()
-        raise ConnectionError(self._ending)
-
-    async def _send_canary(self, link: Link) -> None:
-        # Together with those of a canary that was not answered.
-        subscribed = self._confirming = {**self._confirming, **self._channels.take_unconfirmed()}
-        headers = {"Nats-Rollup": "sub"} if link.stream.takes_rollups else {}
-        await link.requests.send(
-            self._names.record(self._canary_channel),
-            b"",
-            partial(self._canary_taken, link, subscribed),
-            headers,
-        )
-
-    def _canary_taken(
-        self, link: Link, subscribed: dict[str, Heard], answer: Msg | Exception
-    ) -> None:
-        """The stream has answered a canary: what was subscribed before it hears everything."""
-        if link is not self._link or isinstance(answer, Exception):
-            return
-        self._sent_at = None
-        try:
-            sequence = int(read_answer(answer)["seq"])
-        except Refused as error:
-            self._refuse(error)
-            return
-        except (ValueError, KeyError) as error:
-            self._end(f"NATS gave an answer that can't be read: {describe(error)}")
-            return
-        if self._is_refused:
-            logger.info("NATS takes messages again")
-        self._is_refused = False
-        self.note(sequence)
-        self._confirming = {
-            channel: it for channel, it in self._confirming.items() if channel not in subscribed
-        }
-        self._channels.confirm(subscribed)
-        self._channels.wanted.set()
-
-    def _refuse(self, error: Refused) -> None:
-        """The stream does not take messages. The connection itself is fine, if it is there."""
-        self._answered_at = asyncio.get_running_loop().time()
-        if error.code in (NO_RESPONDERS, NOT_FOUND):
-            self._end(f"the stream is not there: {error}")
-        elif not self._is_refused:
-            logger.warning("NATS does not take messages: %s", error)
-        self._is_refused = True
-
     async def _hear_canary(self, message: Msg) -> None:
-        link = self._link
-        if link is None:
-            return
-        generation, headers = message.subject.split(".")[2], message.headers or {}
-        sequence = int(headers.get("Nats-Sequence", 0))
-        if generation != link.stream.generation:
-            self.restart("the stream has changed")
-        elif sequence <= self._heard_seq:
-            self.restart("the stream has lost messages", generation)
-        else:
-            self._heard_before, self._heard_seq = self._heard_seq, sequence
-            self._answered_at = asyncio.get_running_loop().time()
-            if self._heard_at is None:
-                logger.info("connected to NATS")
-                BROKER_RECONNECTS.inc(self._connects > 0)
-                self._connects += 1
-                self._told = ""
-            self._heard_at = self._answered_at
+        was_heard = self._canary.is_heard
+        await self._canary.hear(message)
+        if not was_heard and self._canary.is_heard:
+            logger.info("connected to NATS")
+            BROKER_RECONNECTS.inc(self._connects > 0)
+            self._connects += 1
+            self._attempt = 0
+            self._told = ""
 
 
 def address(server: ParseResult) -> str:

@@ -35,7 +35,7 @@ class Names(NamedTuple):
 
     def republished(self, generation: str) -> str:
         """Where the stream republishes its records."""
-        return f"{self.stream}.live.{generation}.{{{{wildcard(1)}}}}"
+        return f"{self.stream}.live.{generation}.$1"
 
 
 def token(channel: str) -> str:

@@ -26,7 +26,7 @@ class Options(NamedTuple):
     password: str | None
     token: str | None
     creds: str | None
-    """The path of a file with a JWT and its key, as `nsc` writes it."""
+    """The path of a credentials file, as `nsc` writes it."""
     stream: str
     replicas: int | None
     """How many servers of a cluster keep the stream. None leaves it as it is, at first 1."""

@@ -66,8 +66,14 @@ class Past(NamedTuple):
 
     def remembered(self, stored: Sequence[Stored]) -> list[Stored]:
         """Those that are neither too many nor too old."""
-        newest = stored[-self.limits.size :] if self.limits.size else []
-        return [it for it in newest if not self.state.is_older_than(it, self.limits.seconds)]
+        return self._young(stored[-self.limits.size :] if self.limits.size else [])
+
+    def _young(self, stored: Sequence[Stored]) -> list[Stored]:
+        """Those that are not too old, which the stream may not have deleted yet."""
+        old = 0
+        while old < len(stored) and self.state.is_older_than(stored[old], self.limits.seconds):
+            old += 1
+        return list(stored[old:])
 
     def history(self, stored: Sequence[Stored], last: int, since: int | None) -> History:
         """The answer: the last messages, and all after `since`.
@@ -118,11 +124,7 @@ class Past(NamedTuple):
         `behind` is the number of those that follow.
         """
         room = max(0, self.limits.size - behind)
-        newest = [
-            it
-            for it in (stored[-room:] if room else [])
-            if not self.state.is_older_than(it, self.limits.seconds)
-        ]
+        newest = self._young(stored[-room:] if room else [])
         page = newest[-limit:]
         earlier = [it.sequence for it in stored if page and it.sequence < page[0].sequence]
         first = earlier[-1] if earlier else page[0].sequence - 1 if page else 0

@@ -189,12 +189,13 @@ def fault_of(config: dict[str, Any], names: Names, limits: Limits | None) -> str
     `limits` are those that an operator's stream must not fall below.
     """
     republish = config.get("republish") or {}
-    generation = re.escape(names.republished("?")).replace(r"\?", "(?P<it>[A-Za-z0-9_-]+)")
-    found = re.fullmatch(generation, republish.get("dest", ""))
+    # NATS has two ways to name the first wildcard.
+    destination = rf"{names.stream}\.live\.([A-Za-z0-9_-]+)\.(\$1|\W+wildcard\(1\)\W+)"
+    found = re.fullmatch(destination, republish.get("dest", ""))
     wanted_subjects = {names.records, f"{names.stream}.record.>"}
     if not wanted_subjects & set(config.get("subjects") or ()):
         return f"its subjects have to include {names.records}"
-    if republish.get("src") != names.records or found is None or found["it"] == PLAIN:
+    if republish.get("src") != names.records or found is None or found[1] == PLAIN:
         return f"it has to republish {names.records} to {names.republished('1')}"
     for name, value in (("retention", "limits"), ("discard", "old"), ("allow_direct", True)):
         if config.get(name) != value:

@@ -33,9 +33,7 @@ PostgreSQL 13 or later is needed, with a database in UTF-8.
 """
 
 import asyncio
-import hashlib
 import logging
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -50,13 +48,20 @@ from app.realtime.broker.base import (
     History,
     IdTaken,
     Page,
-    Publication,
     Record,
 )
 from app.realtime.broker.postgres.address import SCHEMES, read_address
+from app.realtime.broker.postgres.errors import Outage, describe
 from app.realtime.broker.postgres.notifications import MAX_OFFSET
-from app.realtime.broker.postgres.pipeline import Outage, Pipeline, describe
-from app.realtime.broker.postgres.statements import Canary, Entry, Statements
+from app.realtime.broker.postgres.pipeline import Pipeline
+from app.realtime.broker.postgres.statements import (
+    Canary,
+    Statements,
+    digest_of,
+    pair,
+    read,
+    wanted,
+)
 from app.realtime.broker.postgres.subscriptions import Subscriptions
 from app.realtime.protocol import Position
 
@@ -92,6 +97,7 @@ class PostgresBackend(Backend):
             address.schema,
             self._connect_listening,
             self._writes,
+            reads=self._reads,
             large=self._large,
             deliver=self._deliver,
             receive_canary=self._receive_canary,
@@ -281,39 +287,3 @@ def check_name(channel: str) -> None:
     """Raise ValueError for a channel that can't be named in a notification."""
     if "\n" in channel or "\0" in channel or len(channel.encode()) > MAX_CHANNEL:
         raise ValueError(f"a channel has up to {MAX_CHANNEL} bytes, and no line breaks")
-
-
-def digest_of(id: str) -> bytes:  # noqa: A002
-    """What is stored of an id, so that an index has keys of one size."""
-    return hashlib.blake2b(id.encode(), digest_size=16).digest()
-
-
-def pair(seen: Position | None) -> tuple[str, int]:
-    return ("", 0) if seen is None else (seen.epoch, seen.offset)
-
-
-def wanted(after: Sequence[Position]) -> str:
-    """Positions as `read.sql` takes them, without those that can't be ours.
-
-    They come from clients.
-    """
-    return " ".join(
-        f"{epoch} {offset}"
-        for epoch, offset in {(position.epoch, position.offset) for position in after}
-        if offset <= MAX_OFFSET and re.fullmatch(r"[0-9a-f.-]{1,100}", epoch)
-    )
-
-
-def read(channel: str, found: Sequence[Entry]) -> tuple[Position, list[Publication]]:
-    """Where the channel stands, and publications, oldest first."""
-    here, *entries = found
-    publications = [
-        Publication(
-            channel,
-            (entry.message or b"").decode(errors="replace"),
-            Position(epoch=entry.epoch, offset=entry.offset),
-            entry.previous or 0,
-        )
-        for entry in reversed(entries)
-    ]
-    return Position(epoch=here.epoch, offset=here.offset), publications

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from app.realtime.broker.postgres.errors import Outage, Replaced
+
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 256
@@ -34,20 +36,6 @@ Until then asyncpg asks the server to stop. Without that, the server process wou
 waiting for whatever it waits for, and hold one of the server's connections.
 """
 
-# What a broken connection, an unreachable server or one that is starting or read-only raises.
-# uvloop raises RuntimeError when a connection is written to after a reset.
-Outage = (
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresError,
-    OSError,
-    RuntimeError,
-    TimeoutError,
-)
-
-# What a server can't do at its address, but another one there may be able to.
-Replaced = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
-
 Row = tuple[Any, ...]
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -69,8 +57,8 @@ class Pipeline:
     """Sends requests in the order of their submission.
 
     A request that is not answered within `deadline` seconds fails, together with those that
-    were sent with it. If half of the deadline has passed before it can be sent, it fails
-    alone. No request is sent twice, and none after one that was submitted later.
+    were sent with it. If only a quarter of the deadline is left when it can be sent, it
+    fails alone. No request is sent twice, and none after one that was submitted later.
     """
 
     def __init__(self, connect: Connect, run: Run, deadline: float, at_once: int = AT_ONCE) -> None:
@@ -150,7 +138,7 @@ class Pipeline:
 
     def _next_batch(self) -> list[Waiting]:
         """What to send next, without requests that nobody waits for or that are too late."""
-        latest = asyncio.get_running_loop().time() + self._deadline / 2
+        latest = asyncio.get_running_loop().time() + self._deadline / 4
         batch: list[Waiting] = []
         size = 0
         while self._waiting and len(batch) < self._at_once and size < BYTES_AT_ONCE:
@@ -193,8 +181,3 @@ class Pipeline:
     def _close(self, connection: asyncpg.Connection) -> None:
         self._given_up.discard(connection)
         connection.terminate()
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error in one line. Some exceptions have no message, only a name."""
-    return f"{type(error).__name__} {error}".strip().partition("\n")[0]

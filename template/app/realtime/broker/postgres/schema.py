@@ -12,6 +12,7 @@ from typing import NamedTuple
 import asyncpg
 
 from app.realtime.broker.postgres.address import default_schema
+from app.realtime.broker.postgres.errors import Misconfigured
 
 
 class Migration(NamedTuple):
@@ -27,10 +28,6 @@ VERSION = MIGRATIONS[-1].version
 
 OLDEST_SERVER = 13
 """The oldest version of PostgreSQL that has everything that is used here."""
-
-
-class Misconfigured(Exception):
-    """Something that the operator has to change, as a sentence."""
 
 
 async def create_schema(connection: asyncpg.Connection, schema: str) -> None:

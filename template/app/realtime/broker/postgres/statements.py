@@ -1,6 +1,8 @@
 """The statements that are sent to PostgreSQL: calls of the functions in the `.sql` files."""
 
+import hashlib
 import random
+import re
 import secrets
 from collections.abc import Sequence
 from itertools import count
@@ -9,7 +11,10 @@ from typing import NamedTuple
 
 import asyncpg
 
+from app.realtime.broker.base import Publication
+from app.realtime.broker.postgres.notifications import MAX_OFFSET
 from app.realtime.broker.postgres.pipeline import Row
+from app.realtime.protocol import Position
 
 MICROSECONDS = 1_000_000
 
@@ -146,3 +151,39 @@ class Statements:
         """A new epoch, and what this worker knows of the current one."""
         fresh = f"{self._worker}-{next(self._statements):x}"
         return (fresh, self.seen.epoch, self.seen.wal) if self.seen else (fresh, "", None)
+
+
+def digest_of(id: str) -> bytes:  # noqa: A002
+    """What is stored of an id, so that an index has keys of one size."""
+    return hashlib.blake2b(id.encode(), digest_size=16).digest()
+
+
+def pair(seen: Position | None) -> tuple[str, int]:
+    return ("", 0) if seen is None else (seen.epoch, seen.offset)
+
+
+def wanted(after: Sequence[Position]) -> str:
+    """Positions as `read.sql` takes them, without those that can't be ours.
+
+    They come from clients.
+    """
+    return " ".join(
+        f"{epoch} {offset}"
+        for epoch, offset in {(position.epoch, position.offset) for position in after}
+        if offset <= MAX_OFFSET and re.fullmatch(r"[0-9a-f.-]{1,100}", epoch)
+    )
+
+
+def read(channel: str, found: Sequence[Entry]) -> tuple[Position, list[Publication]]:
+    """Where the channel stands, and publications, oldest first."""
+    here, *entries = found
+    publications = [
+        Publication(
+            channel,
+            (entry.message or b"").decode(errors="replace"),
+            Position(epoch=entry.epoch, offset=entry.offset),
+            entry.previous or 0,
+        )
+        for entry in reversed(entries)
+    ]
+    return Position(epoch=here.epoch, offset=here.offset), publications

@@ -14,9 +14,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import asyncpg
 
 from app.realtime.broker.base import Listener, Resubscribed
+from app.realtime.broker.postgres.errors import (
+    ADVICE,
+    Misconfigured,
+    Missing,
+    Outage,
+    Unreachable,
+    advise,
+)
 from app.realtime.broker.postgres.notifications import Held, Reference, decode
-from app.realtime.broker.postgres.pipeline import Connect, Outage, Pipeline, describe
-from app.realtime.broker.postgres.schema import Misconfigured, create_schema
+from app.realtime.broker.postgres.pipeline import Connect, Pipeline
+from app.realtime.broker.postgres.schema import create_schema
 from app.realtime.broker.postgres.statements import Canary
 from app.realtime.metrics import BROKER_RECONNECTS, POISON
 
@@ -34,31 +42,6 @@ BACKOFF_BASE, BACKOFF_CAP = 0.1, 2.0
 QUEUE_WARNING = 0.25
 """Above this share of the queue of NOTIFY, the operator is warned."""
 
-Missing = (
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedTableError,
-)
-"""What PostgreSQL says when somebody dropped the tables."""
-
-Unreachable = (
-    asyncpg.AdminShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.CrashShutdownError,
-    asyncpg.PostgresConnectionError,
-)
-"""What PostgreSQL says when it stops or starts."""
-
-ADVICE = {
-    asyncpg.InvalidPasswordError: "correct the user or the password in BROKER_URL",
-    asyncpg.InvalidAuthorizationSpecificationError: "correct BROKER_URL or pg_hba.conf",
-    asyncpg.InvalidCatalogNameError: "create it, or correct the database in BROKER_URL",
-    asyncpg.TooManyConnectionsError: "raise max_connections, or use a pooler",
-    asyncpg.TargetServerAttributeNotMatched: "BROKER_URL has to lead to the primary server",
-    asyncpg.ClientConfigurationError: "correct BROKER_URL",
-}
-"""What the operator has to do about an error. It does not pass by itself."""
-
 
 class Subscriptions:
     """The channels that are subscribed, and subscribed again after every outage.
@@ -74,11 +57,13 @@ class Subscriptions:
         connect: Connect,
         writes: Pipeline,
         *,
+        reads: Pipeline,
         large: Pipeline,
         deliver: Listener,
         receive_canary: Callable[[Canary], None],
     ) -> None:
-        """`connect` opens the connection that listens, and `writes` sends the canaries.
+        """`connect` opens the connection that listens, and `writes` sends the canaries. The first
+        one after an outage follows a reading of history, without which no room can be joined.
 
         `deliver` is called with publications, and with `Resubscribed` for each channel after
         an outage. `receive_canary` is called with PostgreSQL's answers to canaries.
@@ -86,6 +71,7 @@ class Subscriptions:
         self._schema = schema
         self._connect = connect
         self._writes = writes
+        self._reads = reads
         self._deliver = deliver
         self._receive_canary = receive_canary
         self._held = Held(large, deliver)
@@ -164,10 +150,8 @@ class Subscriptions:
 
     def _log(self, error: BaseException, *, is_first: bool) -> None:
         """Only the first failure of an outage is news, and what the operator has to change."""
-        advice = ADVICE.get(type(error), "")
-        sentence = str(error) if isinstance(error, Misconfigured) else describe(error)
-        sentence = f"{sentence}: {advice}" if advice else sentence
-        is_for_operator = bool(advice) or isinstance(error, Misconfigured)
+        sentence = advise(error)
+        is_for_operator = isinstance(error, (*ADVICE, Misconfigured))
         is_new = is_for_operator and sentence != self._last_error
         self._last_error = sentence if is_for_operator else self._last_error
         level = logging.WARNING if is_first or is_new else logging.DEBUG
@@ -277,12 +261,14 @@ class Subscriptions:
 
     async def _send_canary(self) -> None:
         try:
+            if self._heard_at is None:
+                await self._reads.submit(self._worker, "", 0, 0, None, "")
             canary = await self._writes.submit(self._worker, None, None, None, "", 0)
         except Unreachable:
             raise
         except asyncpg.PostgresError as error:
             if not self._is_refused:
-                logger.warning("PostgreSQL does not take messages: %s", describe(error))
+                logger.warning("PostgreSQL does not take messages: %s", advise(error))
             self._is_refused = True
             if isinstance(error, Missing):
                 self.has_tables.clear()

@@ -21,9 +21,15 @@ received. The shared epoch also changes when Redis restarts without an append-on
 when a replica takes over. A channel gets an epoch of its own when a worker has seen more
 of it than Redis remembers.
 
-Redis must not evict keys (`maxmemory-policy noeviction`, its default).
+In a Redis Cluster all of this holds for each of 1,024 buckets of channels (`names.py`), of
+which each remembers `MAX_POSITIONS_OF_BUCKET` positions: 340 MB at most, over all masters.
+Its masters are used like single servers (`cluster.py`). A failover, of a cluster or by
+Sentinels, begins a new epoch in all channels of that master, because the replica may lack
+what was acknowledged last.
 
-Redis 6.2 or later is needed.
+A worker has three connections to every master. Redis must not evict keys
+(`maxmemory-policy noeviction`, its default). Redis 6.2 or later is needed, and 7 for a
+cluster. docs/broker/redis.md tells the operator more.
 """
 
 import asyncio
@@ -45,14 +51,11 @@ from app.realtime.broker.base import (
     Record,
 )
 from app.realtime.broker.redis.errors import Outage
-from app.realtime.broker.redis.names import PLAIN, SHARDED
+from app.realtime.broker.redis.names import PLAIN, POSITION_SECONDS, SHARDED
 from app.realtime.broker.redis.node import Node, Place, Scripts
 from app.realtime.broker.redis.pipeline import Argument, Script
 from app.realtime.broker.redis.servers import SCHEMES, Servers, open_servers
 from app.realtime.protocol import Position
-
-POSITION_SECONDS = 7 * 24 * 3600
-"""How long Redis remembers where a channel stands, unless its history lasts longer."""
 
 MAX_POSITIONS = 100_000
 """Channels without a history of which a Redis remembers where they stand."""

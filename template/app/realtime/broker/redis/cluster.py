@@ -26,7 +26,7 @@ from app.realtime.broker.redis.names import (
     SHARDED,
     bucket_of,
 )
-from app.realtime.broker.redis.node import Node, Place, Scripts
+from app.realtime.broker.redis.node import Bucket, Node, Place, Scripts
 from app.realtime.broker.redis.subscriptions import BACKOFF_BASE, BACKOFF_CAP, Names
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ ASK_PAUSE = 0.1
 
 ASK_INTERVAL = 10.0
 """Seconds after which a worker asks, whatever it has noticed."""
+
+BUCKET_LIST = [Bucket(*it) for it in zip(BUCKET_PREFIXES, BUCKET_SLOTS, strict=True)]
 
 NAMES = Names(lambda channel: BUCKET_PREFIXES[bucket_of(channel)], SHARDED)
 
@@ -65,6 +67,8 @@ class Cluster:
         self._tasks: dict[Node, asyncio.Task[None]] = {}
         self._owners: list[Node | None] = [None] * len(BUCKET_SLOTS)
         self._wanted: dict[str, asyncio.Event] = {}  # channel -> its subscription is confirmed
+        self._interrupted: set[str] = set()  # confirmed before, and without a master
+        self._ask_first: Address | None = None  # as it knows something new
         self._due = asyncio.Event()
         self._explanation: str | None = None
 
@@ -103,6 +107,7 @@ class Cluster:
 
     async def remove(self, channel: str) -> None:
         self._wanted.pop(channel, None)
+        self._interrupted.discard(channel)
         node = self._owners[bucket_of(channel)]
         if node is not None:
             await node.subscriptions.remove(channel)
@@ -148,7 +153,9 @@ class Cluster:
         """The slots of each master, as some node tells. Raises an error of `Outage`."""
         known = random.sample(list(self._nodes), len(self._nodes))
         failure: BaseException = ConnectionError("no node is known")
-        for address in [*known, *self._seeds]:
+        first = [] if self._ask_first is None else [self._ask_first]
+        self._ask_first = None
+        for address in [*first, *known, *self._seeds]:
             try:
                 async with asyncio.timeout(ASK_DEADLINE):
                     return await self._ask_one(address)
@@ -180,7 +187,7 @@ class Cluster:
         for address, node in list(self._nodes.items()):
             if address not in owners:
                 del self._nodes[address]
-                self._tasks.pop(node).cancel()
+                self._tasks[node].cancel()
                 logger.info("Redis at %s has no slots any more", address)
             else:
                 node.subscriptions.restore()
@@ -195,22 +202,33 @@ class Cluster:
             NAMES,
             self._deliver,
             server=f"Redis at {address}",
-            canary_prefix=BUCKET_PREFIXES[bucket],
+            buckets=lambda: self._buckets(address) or [BUCKET_LIST[bucket]],
             moved=partial(self._moved, address),
             troubled=self._due.set,
         )
         self._nodes[address] = node
-        self._tasks[node] = asyncio.create_task(self._run(node))
+        self._tasks[node] = task = asyncio.create_task(self._run(node))
+        task.add_done_callback(partial(self._ended, node))
+
+    def _buckets(self, address: Address) -> list[Bucket]:
+        """What a master has."""
+        node = self._nodes.get(address)
+        return [BUCKET_LIST[it] for it, owner in enumerate(self._owners) if owner and owner is node]
 
     async def _run(self, node: Node) -> None:
         async with node.running():
             await asyncio.Event().wait()
 
+    def _ended(self, node: Node, task: asyncio.Task[None]) -> None:
+        del self._tasks[node]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("the connections to a Redis failed unexpectedly", exc_info=error)
+
     def _moved(self, address: Address, error: MovedError) -> None:
         """A node said who owns a slot. What waits for the slot goes there, in its order."""
+        self._ask_first = Address(error.host or address.host, error.port)
         self._due.set()
-        former = self._nodes.get(address)
-        owner = self._nodes.get(Address(error.host, error.port))
+        former, owner = self._nodes.get(address), self._nodes.get(self._ask_first)
         if former is None or owner is None or former is owner:
             return
         buckets = [it for it, slot in enumerate(BUCKET_SLOTS) if slot == error.slot_id]
@@ -235,12 +253,13 @@ class Cluster:
             bucket = bucket_of(channel)
             if bucket not in changed:
                 continue
-            was_confirmed = False
             for former, buckets in moving.items():
-                if bucket in buckets:
-                    was_confirmed = former.subscriptions.give_up(channel)
+                if bucket in buckets and former.subscriptions.give_up(channel):
+                    self._interrupted.add(channel)
             owner = self._owners[bucket]
             if owner is not None:
+                was_confirmed = channel in self._interrupted
+                self._interrupted.discard(channel)
                 owner.subscriptions.adopt(channel, confirmed, was_confirmed=was_confirmed)
         for former, buckets in moving.items():
             self._hand_over_commands(former, {BUCKET_SLOTS[bucket] for bucket in buckets})

@@ -40,7 +40,7 @@ EXPLANATIONS = (
         "Redis does not take the user and the password: correct them in BROKER_URL",
     ),
     (
-        r"authentication required|without any password",
+        r"authentication required|without any password|already authenticated",
         "Redis asks for a user or a password: name them in BROKER_URL",
     ),
     (

@@ -17,6 +17,10 @@ BUCKETS = 1024
 """Buckets of a Redis Cluster. With another number, the channels have other names."""
 
 
+POSITION_SECONDS = 7 * 24 * 3600
+"""How long Redis remembers where a channel stands, unless its history lasts longer."""
+
+
 class PubSub(NamedTuple):
     """The commands of publish/subscribe, and what Redis answers."""
 
@@ -49,7 +53,7 @@ def bucket_of(channel: str) -> int:
     return crc_hqx(channel.encode(), 0) % BUCKETS
 
 
-BUCKET_PREFIXES = [f"{PROJECT_NAME}:{{{bucket}}}:" for bucket in range(BUCKETS)]
+BUCKET_PREFIXES = [PROJECT_NAME + ":{" + str(bucket) + "}:" for bucket in range(BUCKETS)]
 """The beginning of every name of a bucket."""
 
 BUCKET_SLOTS = [crc_hqx(str(bucket).encode(), 0) % SLOTS for bucket in range(BUCKETS)]

@@ -2,19 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import MovedError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, BrokerUnavailable, Listener
-from app.realtime.broker.redis.errors import describe, explain
+from app.realtime.broker.redis.errors import Outage, describe, explain
+from app.realtime.broker.redis.names import POSITION_SECONDS
 from app.realtime.broker.redis.pipeline import Pipeline, Script
 from app.realtime.broker.redis.subscriptions import Names, Subscriptions
 
 logger = logging.getLogger(__name__)
+
+ANNOUNCE_WITHIN = 2.0
+"""Seconds in which the workers of a Redis Cluster begin to announce a new master."""
+
+ANNOUNCED_AT_ONCE, ANNOUNCE_PAUSE = 16, 0.01
+"""Buckets, and the seconds between so many, in which others have their turn."""
 
 
 class Scripts(NamedTuple):
@@ -25,6 +34,7 @@ class Scripts(NamedTuple):
     page: Script
     canary: Script
     run: Script
+    epoch: Script
 
     @classmethod
     def load(cls) -> "Scripts":
@@ -34,7 +44,17 @@ class Scripts(NamedTuple):
             page=Script("position.lua", "page.lua"),
             canary=Script("canary.lua"),
             run=Script("run.lua"),
+            epoch=Script("position.lua", "epoch.lua"),
         )
+
+
+class Bucket(NamedTuple):
+    """Channels that share an epoch."""
+
+    prefix: str
+    """The beginning of the names of their keys."""
+    slot: int | None
+    """In a Redis Cluster."""
 
 
 class Node:
@@ -47,12 +67,12 @@ class Node:
         names: Names,
         deliver: Listener,
         *,
+        buckets: Callable[[], Sequence[Bucket]],
         server: str = "Redis",
-        canary_prefix: str = "",
         moved: Callable[[MovedError], None] | None = None,
         troubled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`server` is what the log calls it. The rest is that of its parts."""
+        """`buckets` are those that this Redis has. `server` is what the log calls it."""
         self._pool = pool
         self._server = server
         self._user = str(pool.connection_kwargs.get("username") or "default")
@@ -68,9 +88,14 @@ class Node:
             names,
             deliver,
             server=server,
-            canary_prefix=canary_prefix,
+            canary_prefix=buckets()[0].prefix,
             troubled=troubled,
+            connected=self._connected,
         )
+        self._scripts = scripts
+        self._buckets = buckets
+        self._run = b""
+        self._is_another_run = asyncio.Event()
 
     @property
     def alive(self) -> bool:
@@ -85,7 +110,52 @@ class Node:
             self.reads.running(),
             self.subscriptions.running(),
         ):
-            yield
+            announcing = asyncio.create_task(self._announce_runs())
+            try:
+                yield
+            finally:
+                announcing.cancel()
+                await asyncio.gather(announcing, return_exceptions=True)
+
+    def _connected(self, run: bytes) -> None:
+        if run != self._run:
+            self._run = run
+            self._is_another_run.set()
+
+    async def _announce_runs(self) -> None:
+        """Have every bucket notice each other run of the server.
+
+        If a bucket is not used while a replica has taken over, a later restart tells nothing:
+        the server keeps what it has, and nobody knows any more that it may lack something.
+        """
+        while True:
+            await self._is_another_run.wait()
+            self._is_another_run.clear()
+            try:
+                await self._announce(self._run, self._buckets())
+            except Outage:
+                self._run = b""  # the next connection is another chance
+
+    async def _announce(self, run: bytes, buckets: Sequence[Bucket]) -> None:
+        """Of many workers that come at once, the first one does it for all."""
+        first = buckets[0]
+        if len(buckets) > 1:
+            await asyncio.sleep(random.uniform(0, ANNOUNCE_WITHIN))  # noqa: S311
+            key = f"{first.prefix}epoch"
+            if await self.reads.submit("HGET", key, "announced", slot=first.slot) == run:
+                return
+        for start in range(0, len(buckets), ANNOUNCED_AT_ONCE):
+            some = buckets[start : start + ANNOUNCED_AT_ONCE]
+            await asyncio.gather(*(self._begin_epoch(bucket) for bucket in some))
+            await asyncio.sleep(ANNOUNCE_PAUSE)
+        if len(buckets) > 1:
+            await self.reads.submit("HSET", key, "announced", run, slot=first.slot)
+
+    def _begin_epoch(self, bucket: Bucket) -> asyncio.Future[Any]:
+        """Have a bucket begin an epoch if it belonged to another run that may have lost some."""
+        arguments = (secrets.token_hex(8), POSITION_SECONDS, 0, 0, "", 0, 0)
+        key, digest = f"{bucket.prefix}epoch", self._scripts.epoch.digest
+        return self.reads.submit("EVALSHA", digest, 1, key, *arguments, slot=bucket.slot)
 
     def refuse_in_an_outage(self) -> None:
         """Raise BrokerUnavailable once it is known that this Redis is unreachable.

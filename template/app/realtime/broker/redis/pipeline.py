@@ -222,8 +222,9 @@ class Pipeline:
             loading = [pack("SCRIPT", "LOAD", script.source) for script in self._scripts]
             again = [commands[n] for n in unknown]
             last = await self._round_trip(self._connection, [*loading, *again])
+            refusals = [it for it in last[: len(loading)] if isinstance(it, ResponseError)]
             for n, answer in zip(unknown, last[len(loading) :], strict=True):
-                answers[n] = answer
+                answers[n] = refusals[0] if refusals else answer
         return answers
 
     async def _round_trip(

@@ -1,6 +1,7 @@
 -- What the scripts beside this one begin with. In a Redis Cluster, "the whole server" and
 -- "all" mean: all of the bucket.
--- KEYS[1]  the epoch of the whole server: a hash of epoch, run and generation
+-- KEYS[1]  the epoch of the whole server: a hash of epoch, run and generation,
+--          and in a Redis Cluster of the last run of which every bucket knows
 -- KEYS[2]  position of the channel: a hash of server epoch, epoch and offset
 -- KEYS[3]  its history: a stream with an entry for each record, whose ID is the offset
 -- KEYS[4]  its ids: for each record of the history, "<offset> <digest>"

@@ -12,7 +12,7 @@ from app.realtime.broker.base import Listener
 from app.realtime.broker.redis.cluster import Cluster
 from app.realtime.broker.redis.connections import Address, connection_pool, parse_target
 from app.realtime.broker.redis.names import PLAIN, server_prefix
-from app.realtime.broker.redis.node import Node, Place, Scripts, Single
+from app.realtime.broker.redis.node import Bucket, Node, Place, Scripts, Single
 from app.realtime.broker.redis.sentinel import master_pool
 from app.realtime.broker.redis.subscriptions import Names
 
@@ -58,7 +58,8 @@ def open_servers(url: str, scripts: Scripts, deliver: Listener) -> Servers:
     database = int(pool.connection_kwargs.get("db", 0))
     prefix = server_prefix(database)
     names = Names(lambda _channel: prefix, PLAIN)
-    return Single(Node(pool, scripts, names, deliver, canary_prefix=prefix), prefix)
+    buckets = [Bucket(prefix, None)]
+    return Single(Node(pool, scripts, names, deliver, buckets=lambda: buckets), prefix)
 
 
 def open_sentinel(url: str) -> BlockingConnectionPool:

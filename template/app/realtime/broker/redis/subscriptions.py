@@ -66,12 +66,14 @@ class Subscriptions:
         server: str = "Redis",
         canary_prefix: str = "",
         troubled: Callable[[], None] = lambda: None,
+        connected: Callable[[bytes], None] = lambda _run: None,
     ) -> None:
         """The first pipeline sends the canaries. All reconnect when this connection does.
 
         The scripts are that of the canary, and the one that tells the run. `deliver` is
         called with publications, and with `Resubscribed` for each channel after an outage.
-        `troubled` is called when another server may have taken over.
+        `troubled` is called when another server may have taken over, `connected` with the
+        run of the server when it is heard.
         """
         self._deliver = deliver
         self._pool = pool
@@ -83,6 +85,7 @@ class Subscriptions:
         self._server = server
         self._user = str(pool.connection_kwargs.get("username") or "default")
         self._troubled = troubled
+        self._connected_to = connected
         self.canary_prefix = canary_prefix
         self._canary_channel = f"canary:{secrets.token_hex(8)}"
         self._canary_due = asyncio.Event()
@@ -175,7 +178,6 @@ class Subscriptions:
     def _forget(self, channel: str) -> None:
         self._wanted.pop(channel, None)
         self._interrupted.discard(channel)
-        self._unconfirmed.pop(channel, None)
         self._dropped.discard(channel)
         self._unsent.discard(channel)
 
@@ -323,6 +325,7 @@ class Subscriptions:
             BROKER_RECONNECTS.inc(self._connects > 0)
             self._connects += 1
             self._explanation = None
+            self._connected_to(self._run)
         self._heard_at = asyncio.get_running_loop().time()
         return True
 

@@ -1,7 +1,7 @@
 """Whatever happens to a log, all workers agree, and nobody misses something without being told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -173,12 +173,11 @@ class World:
 
 
 @pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "CANARY_INTERVAL", INTERVAL)
     monkeypatch.setattr(supervisor, "BACKOFF_CAP", 0.05)
     monkeypatch.setattr(supervisor, "BACKOFF_BASE", 0.01)
     monkeypatch.setattr("app.realtime.broker.log.writer.PUBLISH_DEADLINE", 0.2)
-    return
 
 
 async def run(steps: list[Step]) -> None:

@@ -53,7 +53,9 @@ async def proxied(server: NatsServer) -> AsyncIterator[tuple[Proxy, str]]:
 # --- What is written ----------------------------------------------------------------
 
 
-async def test_reading_a_channel_writes_nothing_but_the_canary(server: NatsServer) -> None:
+async def test_reading_a_channel_writes_nothing_but_the_canary_and_an_anchor(
+    server: NatsServer,
+) -> None:
     async with connected(server.url) as backend:
         for number in range(20):
             await subscribe(backend, f"room {number}")
@@ -61,7 +63,7 @@ async def test_reading_a_channel_writes_nothing_but_the_canary(server: NatsServe
             await backend.page(f"room {number}", before=None, limit=50)
         state = (await api(server.url, "STREAM.INFO"))["state"]
         assert isinstance(state, dict)
-        assert state["messages"] == 1
+        assert state["messages"] == 2
         assert state["consumer_count"] == 0
 
 
@@ -294,6 +296,60 @@ async def test_a_quiet_channel_is_complete_after_an_interruption(server: NatsSer
         assert messages(history.publications) == ["1"]
 
 
+async def test_who_hears_a_channel_knows_more_than_the_stream_remembers(
+    server: NatsServer,
+) -> None:
+    async with connected(server.url, history_seconds=1) as backend:
+        await subscribe(backend, "room")
+        (at,) = await publish(backend, "room", 1)
+        async with asyncio.timeout(20):
+            while True:  # until everything from before has expired
+                state = (await api(server.url, "STREAM.INFO"))["state"]
+                assert isinstance(state, dict)
+                if state["first_seq"] > at.offset + 1:
+                    break
+                await asyncio.sleep(0.05)
+        history = await backend.history("room", last=9, after=[at], seen=at)
+        assert history.position == at
+        assert history.has_all_after(at.offset)
+
+
+async def test_a_worker_that_only_publishes_notices_a_copy_from_before(
+    server: NatsServer,
+) -> None:
+    async with connected(server.url) as backend:
+        await publish(backend, "room", "in the copy")
+        server.kill()
+        copy = server.copy_data()
+        await server.start()
+        await until(lambda: backend.alive)
+        before = await publish(backend, "room", *range(20))
+        server.kill()
+        await until(lambda: not backend.alive)
+        server.restore_data(copy)
+        await server.start()
+        await until(lambda: backend.alive)
+        (after,) = await publish(backend, "room", "new")
+        assert after.epoch != before[0].epoch
+
+
+async def test_a_quiet_channel_is_complete_on_another_worker(server: NatsServer) -> None:
+    async with connected(server.url) as one:
+        await subscribe(one, "room")
+        before = (await one.history("room", last=0)).position
+        await until(lambda: one.alive)
+        for number in range(9):  # each has the canary confirm it, which replaces the one before
+            await subscribe(one, f"room {number}")
+        async with connected(server.url) as other:
+            await subscribe(other, "room")
+            history = await other.history("room", last=0, after=[before])
+            assert history.position.epoch == before.epoch
+            assert history.has_all_after(before.offset)
+            back = await one.history("room", last=0, after=[history.position])
+            assert back.position == before
+            assert back.has_all_after(history.position.offset)
+
+
 # --- Connections ------------------------------------------------------------------------
 
 
@@ -308,6 +364,29 @@ async def test_every_channel_is_told_that_it_was_interrupted(server: NatsServer)
         events = await received(backend, 100)
         assert all(isinstance(event, Resubscribed) for event in events)
         assert {event.channel for event in events} == channels
+
+
+async def test_a_worker_waits_longer_and_longer_between_attempts(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(server.url) as backend:
+        await until(lambda: backend.alive)
+        ceilings: list[float] = []
+
+        def uniform(_: float, ceiling: float) -> float:
+            ceilings.append(ceiling)
+            return 0.01
+
+        monkeypatch.setattr("random.uniform", uniform)
+        server.kill()
+        await until(lambda: len(ceilings) > 8)
+        assert ceilings[:6] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0]
+        await server.start()
+        await until(lambda: backend.alive)
+        ceilings.clear()
+        await server.cut()
+        await until(lambda: len(ceilings) > 0)
+        assert ceilings[0] == 0.05
 
 
 async def test_nothing_that_was_refused_is_sent_later(server: NatsServer) -> None:

@@ -165,7 +165,7 @@ async def test_what_is_repaired_works_without_a_restart(
 
 async def test_tls_with_an_authority_of_ones_own(tmp_path: Path, room: str) -> None:
     authority = make_certificate(tmp_path)
-    config = f"tls {{ cert_file: '{authority}', key_file: '{authority}' }}"
+    config = "tls {" + f"cert_file: '{authority}', key_file: '{authority}'" + "}"
     async with NatsServer(tmp_path, config).running() as server:
         url = server.url.replace("nats://", "tls://")
         async with connected(f"{url}?tls_ca={authority}") as backend:
@@ -173,3 +173,31 @@ async def test_tls_with_an_authority_of_ones_own(tmp_path: Path, room: str) -> N
         async with connected(url) as stranger:
             with pytest.raises(BrokerUnavailable):
                 await stranger.publish(room, "text")
+
+
+RIGHTS = """
+authorization { users: [ { user: alice, password: secret, permissions: {
+  publish: { allow: [
+    "chat.record.*", "chat.live.plain.*", "_INBOX.>", "$JS.API.DIRECT.GET.chat",
+    "$JS.API.STREAM.INFO.chat", "$JS.API.STREAM.UPDATE.chat",
+    "$JS.API.STREAM.MSG.GET.chat", "$JS.API.STREAM.CREATE.chat"
+  ] }
+  subscribe: { allow: [ "chat.live.*.*", "_INBOX.>" ] }
+} } ] }
+"""
+"""Those that docs/broker/nats.md lists."""
+
+
+async def test_the_rights_that_the_documentation_lists_suffice(tmp_path: Path, room: str) -> None:
+    async with (
+        NatsServer(tmp_path, RIGHTS, "alice:secret@").running() as server,
+        connected(f"{server.url}?stream=chat", history_size=3) as backend,
+    ):
+        await works(backend, room)
+        await backend.publish(room, "plain")
+        await publish(backend, room, 1, 2, 3, 4, 1)  # which looks up what has the id
+        (known,) = await publish(backend, room, 5)
+        await backend.page(room, before=known.offset, limit=2)
+        seen = known.model_copy(update={"offset": known.offset + 1000})
+        lost = await backend.history(room, last=1, seen=seen)
+        assert lost.position.epoch != known.epoch

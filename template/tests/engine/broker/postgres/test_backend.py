@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import asyncpg
 import pytest
+from broadcaster import Event
 
 from app.realtime.broker import BrokerUnavailable, Publication, Record, Resubscribed, base
-from app.realtime.broker.postgres import notifications
+from app.realtime.broker.postgres import notifications, statements, subscriptions
 from app.realtime.broker.postgres.backend import PostgresBackend
 from app.realtime.metrics import POISON
 from app.realtime.protocol import Position
@@ -24,7 +25,7 @@ from tests.engine.broker.contract import (
     subscribe,
 )
 from tests.engine.broker.postgres.conftest import Tables
-from tests.support.client import until
+from tests.support.client import PATIENCE, until
 
 MAX_OFFSET = 2**63 - 1
 
@@ -78,24 +79,27 @@ async def test_an_id_is_forgotten_within_a_batch_as_between_batches(tables: Tabl
 async def test_a_lock_that_is_held_refuses_the_publish_and_keeps_no_connections(
     tables: Tables,
 ) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+    waiting += f"'%{tables.schema}%publish%'"
     async with connected(tables.url) as backend:
+        await until(lambda: backend.alive)
         await subscribe(backend, "room")
         await publish(backend, "room", "before")
         connection = await asyncpg.connect(tables.server.cluster.url(database="app"))
         try:
             async with connection.transaction():
                 await connection.execute(f"LOCK TABLE {tables.schema}.channels")
-                for _ in range(3):
-                    with pytest.raises(BrokerUnavailable):
-                        await backend.publish("room", record("meanwhile"))
+                with pytest.raises(BrokerUnavailable):
+                    await backend.publish("room", record("meanwhile"))
+                async with asyncio.timeout(3):
+                    while await tables.execute(waiting):
+                        await asyncio.sleep(0.05)
         finally:
             await connection.close()
-        await until(lambda: backend.alive)
-        await publish(backend, "room", "after")
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND query LIKE $1"
-        async with asyncio.timeout(3):
-            while await tables.execute(waiting, f"%{tables.schema}%publish%") != 1:
-                await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            while "after" not in await remembered(backend, "room"):
+                with suppress(BrokerUnavailable):
+                    await publish(backend, "room", "after")
 
 
 # --- Large messages -----------------------------------------------------------------
@@ -287,6 +291,19 @@ async def test_of_several_subscriptions_of_a_channel_the_last_one_counts(tables:
         assert not first.is_set()
 
 
+async def test_what_was_published_before_a_subscription_is_not_delivered(tables: Tables) -> None:
+    async with connected(tables.url) as backend:
+        await subscribe(backend, "another")
+        assert isinstance(backend, PostgresBackend)
+        heard: list[Event] = []
+        await backend.listen("room", heard.append)
+        # It was published before, and comes late.
+        backend._subscriptions._receive(None, 0, "", "room\ns1 early")
+        await backend.history("room", last=0)
+        backend._subscriptions._receive(None, 0, "", "room\ns2 in time")
+        assert messages(heard) == ["in time"]
+
+
 async def test_subscribing_and_reading_store_nothing(tables: Tables) -> None:
     async with connected(tables.url) as backend:
         for number in range(20):
@@ -316,3 +333,22 @@ async def test_5000_channels_are_subscribed_in_an_instant(tables: Tables) -> Non
         for number in range(5_000):
             await backend.unsubscribe(f"room {number}")
         assert time.perf_counter() - started_at < 2
+
+
+async def test_workers_remove_what_is_too_old_by_themselves(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "SWEEP_SECONDS", 0)
+    monkeypatch.setattr(subscriptions, "CANARY_INTERVAL", 0.1)
+    async with (
+        connected(tables.url, history_seconds=1) as one,
+        connected(tables.url, history_seconds=1) as other,
+    ):
+        await asyncio.gather(subscribe(one, "room"), subscribe(other, "room"))
+        await publish(one, "room", 1)
+        await publish(other, "another", 1)
+        assert await tables.count("publications") == 2
+        async with asyncio.timeout(PATIENCE):
+            while await tables.count("publications"):
+                await asyncio.sleep(0.05)
+        assert await tables.count("channels", "is_empty AND count = 0") == 2

@@ -75,6 +75,7 @@ async def test_a_pooler_carries_everything_but_notifications(tables: Tables) -> 
             connected(pooled) as third,
         ):
             backends = (one, other, third)
+            await until(lambda: all(backend.alive for backend in backends), patience=PATIENCE)
             await asyncio.gather(*(subscribe(backend, "room") for backend in backends))
             for turn in range(5):
                 await asyncio.gather(
@@ -97,12 +98,14 @@ async def test_a_restart_behind_a_pooler_is_survived(tables: Tables) -> None:
     async with pooler(tables) as url:
         pooled = f"{url}?schema={tables.schema}&listen={direct}"
         async with connected(pooled) as backend:
+            await until(lambda: backend.alive, patience=PATIENCE)
             await subscribe(backend, "room")
             (before,) = await publish(backend, "room", 1)
             tables.server.kill()
             await until(lambda: not backend.alive)
             await tables.server.start()
             await until(lambda: backend.alive, patience=PATIENCE)
+            await subscribe(backend, "room")
             (after,) = await publish(backend, "room", 2)
             assert after.epoch == before.epoch
             assert await remembered(backend, "room") == ["1", "2"]

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from app.realtime.broker import Backend
@@ -27,6 +28,10 @@ WEEK = 7 * 24 * HOUR
 
 @pytest.fixture(autouse=True)
 def no_sweeps_but_those_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sweep_nothing(_: PostgresBackend) -> None:
+        """It is the tests' turn."""
+
+    monkeypatch.setattr(PostgresBackend, "_sweep_once", sweep_nothing)
     monkeypatch.setattr(statements, "MAX_POSITIONS", MOST)
     monkeypatch.setattr(statements, "SWEEP_SECONDS", 600)
 
@@ -294,14 +299,37 @@ async def test_large_messages_and_canaries_are_removed(tables: Tables) -> None:
         assert await tables.count("large") == 0
 
 
-async def test_the_sweep_goes_on_by_itself_and_skips_what_is_in_use(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(statements, "SWEEP_SECONDS", 0)
-    async with connected(tables.url) as backend, connected(tables.url) as other:
-        await asyncio.gather(subscribe(backend, "room"), subscribe(other, "room"))
+async def test_the_sweep_waits_for_nobody(tables: Tables) -> None:
+    async with connected(tables.url) as backend:
+        await subscribe(backend, "room")
+        for channel in ("in use", "old"):
+            await publish(backend, channel, 1)
+            await age(tables, channel, 2 * HOUR)
+        connection = await asyncpg.connect(tables.server.cluster.url(database="app"))
+        try:
+            async with connection.transaction():
+                await connection.execute(
+                    f"SELECT FROM {tables.schema}.channels WHERE name = 'in use' FOR UPDATE"
+                )
+                await sweep(backend, tables)
+                assert await tables.count("publications") == 1
+        finally:
+            await connection.close()
+        await sweep(backend, tables)
+        assert await tables.count("publications") == 0
+
+
+async def test_one_worker_sweeps_at_a_time(tables: Tables) -> None:
+    async with connected(tables.url) as backend:
+        await subscribe(backend, "room")
         await publish(backend, "old", 1)
         await age(tables, "old", 2 * HOUR)
-        async with asyncio.timeout(5):
-            while await tables.count("publications"):
-                await asyncio.sleep(0.05)
+        connection = await asyncpg.connect(tables.server.cluster.url(database="app"))
+        try:
+            async with connection.transaction():
+                lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+                await connection.execute(lock, f'"{tables.schema}" sweep')
+                assert await sweep(backend, tables) == 1
+                assert await tables.count("publications") == 1
+        finally:
+            await connection.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from app import PROJECT_NAME
-from app.realtime.broker.redis.backend import POSITION_SECONDS
+from app.realtime.broker.redis.names import POSITION_SECONDS
 from tests.engine.broker.redis.test_backend import keys_of
 from tests.engine.test_attacks import PER_SECOND, TEXT, enter_new_rooms
 from tests.engine.test_metrics import scrape_until

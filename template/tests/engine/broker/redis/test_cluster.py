@@ -5,9 +5,8 @@ import logging
 
 import pytest
 
-from app import PROJECT_NAME
 from app.realtime.broker import BrokerUnavailable
-from app.realtime.broker.redis.names import BUCKET_SLOTS, bucket_of
+from app.realtime.broker.redis.names import BUCKET_PREFIXES, BUCKET_SLOTS, bucket_of
 from tests.engine.broker.contract import connected, publications, publish, record, subscribe
 from tests.engine.broker.redis.load import under_load
 from tests.support.broker.redis.cluster import RedisCluster, move_slot
@@ -65,7 +64,7 @@ async def test_each_master_has_its_own_channels(cluster: RedisCluster, room: str
         assert heard == {channel: f"message {channel}" for channel in channels}
         for channel in channels:
             async with (await cluster.owner(channel)).client() as client:
-                key = f"{PROJECT_NAME}:{{{bucket_of(channel)}}}:position:{channel}"
+                key = f"{BUCKET_PREFIXES[bucket_of(channel)]}position:{channel}"
                 assert await client.exists(key)
 
 
@@ -110,6 +109,24 @@ async def test_a_master_hands_over_to_its_replica_under_load(
         await cluster.replace(former)
         await load.goes_on(channels, FAILOVER)
         await until(lambda: all(it.alive for it in load.backends))
+
+
+async def test_every_bucket_knows_of_a_failover(cluster: RedisCluster, room: str) -> None:
+    # If it did not, a restart of the new master could not tell any more what was lost.
+    former = await cluster.owner(room)
+    async with connected(cluster.url) as backend:
+        await until(lambda: backend.alive)
+        await cluster.replace(former)
+        master = await until_owned_by_another(cluster, room, former)
+        async with master.client() as client:
+            run = (await client.info("server"))["run_id"].encode()
+            slots = await cluster.slots_of(master)
+            names = zip(BUCKET_PREFIXES, BUCKET_SLOTS, strict=True)
+            mine = [f"{prefix}epoch" for prefix, slot in names if slot in slots]
+            assert len(mine) > 300
+            async with asyncio.timeout(PATIENCE):
+                while {await client.hget(key, "run") for key in mine} != {run}:
+                    await asyncio.sleep(0.05)
 
 
 async def test_a_shard_that_is_gone_is_told_and_the_others_go_on(

@@ -193,6 +193,28 @@ async def test_an_address_that_leads_to_another_server_is_followed(
             await deliver_both_ways(room, clients)
 
 
+@pytest.mark.usefixtures("short_silence")
+async def test_a_connection_that_hears_a_replica_is_made_again(tmp_path: Path, room: str) -> None:
+    # A replica publishes what its master tells it, until it loses the master in silence.
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    one, other = (RedisServer(it, **{"repl-diskless-sync-delay": "0"}) for it in folders)
+    relay = Relay(one)
+    async with one.running(), other.running(), relay.running(), connected(relay.url) as backend:
+        await backend.subscribe(room)
+        await until(lambda: backend.alive)
+        relay.target = other
+        async with Redis.from_url(one.url) as redis:
+            await redis.replicaof("127.0.0.1", str(other.port))
+            async with asyncio.timeout(PATIENCE):
+                while any(await redis.client_list(_type="pubsub")):
+                    await asyncio.sleep(0.05)
+        async with Redis.from_url(other.url) as redis:
+            assert len(await redis.client_list(_type="pubsub")) == 1
+        await until(lambda: backend.alive)
+
+
 async def test_a_replica_that_takes_over_begins_anew(
     start_server: StartServer, tmp_path: Path, room: str
 ) -> None:

@@ -18,6 +18,18 @@ __all__ = ["refusal"]
         ("redis://localhost:6379/0?max_connections=1", "max_connections"),
         ("redis://localhost:6379/0?decode_responses=yes", "decode_responses"),
         ("redis://localhost:port/0", "port"),
+        ("redis+cluster://a:1,b:2?max_connections=1", "max_connections"),
+        ("redis+cluster://a:1,,b:2", "a comma too many"),
+        ("redis+cluster://a:1,b:port", "port"),
+        ("redis+cluster://a:1/1", "a Redis Cluster has only the database 0"),
+        ("redis+cluster://a:1/?db=1", "a Redis Cluster has only the database 0"),
+        ("redis+cluster://a:1?sentinel_password=x", "sentinel_password"),
+        ("redis+sentinel://a:1,b:2", "it has to name a master"),
+        ("redis+sentinel://a:1,b:2/mymaster/zero", "it has to name a master"),
+        ("redis+sentinel://a:1/mymaster?sentinel_name=x", "sentinel_name"),
+        ("redis://localhost?ssl_ca_certs=/", "ssl_ca_certs"),
+        ("rediss://localhost?ssl_ca_certs=/none.crt", "there is no file /none.crt"),
+        ("rediss+sentinel://a/mymaster?ssl_keyfile=/none.key", "there is no file /none.key"),
     ],
 )
 def test_a_bad_option_is_told_by_the_settings(refusal: Refusal, url: str, what: str) -> None:
@@ -40,3 +52,16 @@ def test_a_path_that_names_a_database_is_taken(path: str) -> None:
 def test_an_option_of_a_connection_is_taken() -> None:
     settings = Settings(broker_url="redis://:secret@localhost/1?client_name=chat")
     assert settings.broker_url.endswith("?client_name=chat")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://user:p%40ss@[::1]:1,b:2,c",
+        "rediss+cluster://a?ssl_check_hostname=false",
+        "redis+sentinel://a,b:2/mymaster",
+        "rediss+sentinel://user:secret@a,b:2/mymaster/3?sentinel_username=x&sentinel_password=y",
+    ],
+)
+def test_several_servers_are_taken(url: str) -> None:
+    assert Settings(broker_url=url).broker_url == url

@@ -90,14 +90,22 @@ class RedisCluster(BrokerServer):
     async def owner(self, channel: str) -> RedisServer:
         """The master that has a channel, as a node that answers knows it."""
         slot = BUCKET_SLOTS[bucket_of(channel)]
+        for slots, port in await self._masters():
+            if slot in slots:
+                return self.at(port)
+        raise LookupError(f"nobody has the slot {slot}")
+
+    async def slots_of(self, master: RedisServer) -> set[int]:
+        """The slots that a master has."""
+        owned = [slots for slots, port in await self._masters() if port == master.port]
+        return set().union(*owned)
+
+    async def _masters(self) -> list[tuple[range, int]]:
+        """Slots, and the port of their master."""
         asked = next(node for node in self.nodes if node.answers)
         async with asked.client() as client:
             answer = await ask(client, "CLUSTER SLOTS")
-        for master in answer:
-            start, end, (_, port, *_) = master[:3]
-            if start <= slot <= end:
-                return self.at(port)
-        raise LookupError(f"nobody has the slot {slot}")
+        return [(range(start, end + 1), master[1]) for start, end, master, *_ in answer]
 
     async def replica_of(self, master: RedisServer) -> RedisServer:
         """The replica that a master has."""

@@ -13,9 +13,13 @@ distinguished_name = name
 [name]
 [authority]
 basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
 [server]
+authorityKeyIdentifier = keyid
 subjectAltName = DNS:localhost, IP:127.0.0.1
 [client]
+authorityKeyIdentifier = keyid
 subjectAltName = DNS:client
 """
 
