@@ -11,7 +11,7 @@ import pytest
 from websockets.protocol import State
 
 from app.realtime.broker import Record
-from tests.engine.broker.contract import connected
+from tests.engine.broker.contract import connected, subscribe
 from tests.engine.example_server import EXAMPLE
 from tests.engine.test_metrics import scrape, scrape_until
 from tests.support.auth import SETTINGS, sign_in
@@ -177,6 +177,7 @@ async def test_a_malformed_record_is_counted_and_skipped(
     server: AppServer, broker_url: str, room: str, poison: str
 ) -> None:
     async with pair_in(room, [server, server]) as clients, connected(broker_url) as elsewhere:
+        await subscribe(elsewhere, room)  # which waits until it is connected
         before = (await scrape(server))[POISON]
         await elsewhere.publish(f"room:{room}", Record("poison", "", poison))
         await deliver_both_ways(room, clients)
