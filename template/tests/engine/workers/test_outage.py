@@ -121,10 +121,11 @@ async def test_members_are_told_when_the_broker_lost_everything(
         await broker_server.lose_data()
         await broker_server.start()
         await wait_until_ready(servers)
-        await clients[0].publish(room, "live")
         for client in clients:
             resync = await client.expect("resync", room=room)
             assert resync["epoch"] != joined["epoch"]
+        await clients[0].publish(room, "live")
+        for client in clients:
             await client.expect("message", data={"text": "live"})
         back = [await client.join(room, joined) for client in clients]
         assert [it["recovered"] for it in back] == [False, False]

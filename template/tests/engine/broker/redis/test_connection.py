@@ -210,9 +210,9 @@ async def test_a_connection_that_hears_a_replica_is_made_again(tmp_path: Path, r
             async with asyncio.timeout(PATIENCE):
                 while any(await redis.client_list(_type="pubsub")):
                     await asyncio.sleep(0.05)
+        await until(lambda: backend.alive)
         async with Redis.from_url(other.url) as redis:
             assert len(await redis.client_list(_type="pubsub")) == 1
-        await until(lambda: backend.alive)
 
 
 async def test_a_replica_that_takes_over_begins_anew(
