@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -16,6 +16,9 @@ from app.realtime.metrics import PUBLICATIONS, PUBLICATIONS_REFUSED
 from app.realtime.payloads import publication_body, signal_body
 from app.realtime.protocol import ROOM_PATTERN, Position
 from app.realtime.settings import RealtimeSettings
+
+REACH_SECONDS = 2.0
+"""How long a publisher of another process waits for a broker that can't be reached."""
 
 ROOM = re.compile(ROOM_PATTERN + r"|@(?!me$)[!-~]{1,64}")
 
@@ -154,17 +157,29 @@ def check_room(room: str) -> None:
 async def open_publisher(settings: RealtimeSettings) -> AsyncIterator[Publisher]:
     """A publisher for another asyncio process, connected for the length of the block.
 
-    Raises `LocalBroker` for `memory://`. An unreachable broker is no error here: publishing
-    raises `BrokerUnavailable`.
+    Raises `LocalBroker` for `memory://`. An unreachable broker is no error here: after two
+    seconds the block begins, and publishing raises `BrokerUnavailable`.
     """
     backend = create_backend(settings.broker_url, settings.history_size, settings.history_seconds)
     if backend.is_local:
         raise LocalBroker
     await backend.connect()
     try:
+        await reach(backend)
         yield Publisher(backend)
     finally:
         await backend.disconnect()
+
+
+async def reach(backend: Backend) -> None:
+    """Wait until a backend can be used, or for `REACH_SECONDS` if its broker is away."""
+    clock = asyncio.get_running_loop().time
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REACH_SECONDS) as limit:
+            while not backend.alive:
+                await asyncio.sleep(0.01)
+                if backend.is_catching_up:
+                    limit.reschedule(clock() + REACH_SECONDS)
 
 
 class SyncPublisher:

@@ -99,8 +99,8 @@ async def test_a_position_that_never_existed_is_not_recovered(
 
 
 def ahead_of(joined: JSON) -> JSON:
-    """A position that its room has not reached yet."""
-    return joined | {"offset": joined["offset"] + 1}
+    """A position that its room has not reached yet, nor any other room of the broker."""
+    return joined | {"offset": joined["offset"] + 1_000_000_000}
 
 
 async def test_a_client_that_joins_for_the_first_time_receives_the_last_fifty_messages(

@@ -202,6 +202,11 @@ class Backend(BroadcastBackend):
     def alive(self) -> bool:
         """Whether this backend has recently received a message that it sent to itself."""
 
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether the broker is reached, but has to be read before it can be used."""
+        return False
+
     async def publish(  # type: ignore[override] # that of broadcaster returns nothing
         self, channel: str, message: str | Record, seen: Position | None = None
     ) -> Position | None:

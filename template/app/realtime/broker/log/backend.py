@@ -73,6 +73,10 @@ class LogBackend(Backend):
     def alive(self) -> bool:
         return self._supervisor.alive
 
+    @property
+    def is_catching_up(self) -> bool:
+        return self._supervisor.is_catching_up
+
     async def connect(self) -> None:
         """Start to connect. An unreachable server is no error: it may come back."""
         await self._running.enter_async_context(self._tasks())

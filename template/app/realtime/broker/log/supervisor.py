@@ -46,6 +46,7 @@ class Supervisor:
         self.partitions: Sequence[Partition] = ()
         """Empty before the first connection."""
         self.ready = asyncio.Event()
+        self._is_connected = False
         """Set while this worker has read the log up to its end."""
         self._log = log
         self._writer = writer
@@ -62,6 +63,11 @@ class Supervisor:
             return False
         since = asyncio.get_running_loop().time() - CANARY_DEADLINE
         return all(it.heard_at is not None and it.heard_at > since for it in self.partitions)
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether there is a connection, which has not been read to its end."""
+        return self._is_connected and not self.ready.is_set()
 
     async def run(self) -> None:
         """Stay connected, for ever."""
@@ -107,12 +113,14 @@ class Supervisor:
             self._writer.forget_canaries()
             for partition in self.partitions:
                 partition.start(self._writer.canary(partition))
+            self._is_connected = True
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._writer.send(connection, self.partitions, self.ready))
                     tasks.create_task(self._send_canaries())
                     await self._read(connection)
             finally:
+                self._is_connected = False
                 self.ready.clear()
 
     def _use_partitions(self, count: int) -> None:

@@ -156,12 +156,12 @@ class NatsBackend(Backend):
             return None
         if after and past.state.may_have_more:
             past = past._replace(oldest=await link.reader.oldest(channel))
-        since = past.lowest(after)
-        stored = await link.reader.newest(channel, past.state, last + 1, since)
+        lowest = past.lowest(after)
+        stored = await link.reader.newest(channel, past.state, last + 1, lowest)
         if past.is_lost(seen, stored):
             await self._connection.replace_generation(link.stream.generation)
             return None
-        history = past.history(stored, last, since)
+        history = past.history(stored, last, past.lowest_remembered(after, stored))
         self._channels.stand(channel, place, history.position, past.state, stored)
         return history
 

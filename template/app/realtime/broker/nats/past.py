@@ -51,6 +51,16 @@ class Past(NamedTuple):
         offsets = [it.offset for it in after if it.epoch == epoch]
         return min((it for it in offsets if self.floor <= it <= end), default=None)
 
+    def lowest_remembered(
+        self, after: Sequence[Position], stored: Sequence[Stored]
+    ) -> int | None:
+        """As `lowest`, but the stream may have more than is remembered."""
+        forgotten = len(stored) - len(self.remembered(stored))
+        if forgotten:
+            floor = stored[forgotten - 1].sequence
+            after = [it for it in after if it.offset >= floor]
+        return self.lowest(after)
+
     def is_lost(self, seen: Position | None, stored: Sequence[Stored]) -> bool:
         """Whether the stream has lost what was seen, and not because it was too old."""
         state, place = self.state, self._known_place

@@ -97,7 +97,7 @@ async def open_stream(
 ) -> Stream:
     """Make the stream, or use the one that is there. Raises `Unusable`.
 
-    A stream that an application made is updated if its limits are others and `may_update`.
+    A stream that an application made gets higher limits if these are, and if `may_update`.
     """
     try:
         info = await requests.call(f"STREAM.INFO.{names.stream}")
@@ -149,16 +149,23 @@ async def create(
 async def update(
     requests: Requests, names: Names, info: dict[str, Any], limits: Limits, options: Options
 ) -> dict[str, Any]:
-    """Give a stream that an application made the limits of these settings."""
+    """Raise the limits of a stream that an application made to those of these settings.
+
+    Limits are never lowered: applications with other settings may use the stream as well. Each
+    of them shows what its own settings say.
+    """
     config = info["config"]
-    wanted = {
-        "max_msgs_per_subject": limits.kept,
-        "max_age": limits.max_age,
-        "duplicate_window": limits.duplicate_window,
+    changed = {
+        name: value
+        for name, value in (
+            ("max_msgs_per_subject", limits.kept),
+            ("max_age", limits.max_age),
+            ("duplicate_window", limits.duplicate_window),
+        )
+        if 0 < config.get(name, 0) < value
     }
-    if options.replicas is not None:
-        wanted["num_replicas"] = options.replicas
-    changed = {name: value for name, value in wanted.items() if config.get(name) != value}
+    if options.replicas not in (None, config.get("num_replicas", 1)):
+        changed["num_replicas"] = options.replicas
     if options.storage not in (None, config["storage"]):
         logger.warning(
             "the stream %s stays in %s: NATS can't move it", names.stream, config["storage"]
