@@ -126,7 +126,7 @@ class LogBackend(Backend):
         """The position of a record that the channel remembers already."""
         if not self._supervisor.ready.is_set():
             return None
-        first = self._channels.find(channel, record.id, time.time())
+        first = self._channels.find(channel, record.id, clock())
         if first is None:
             return None
         if first.digest.hex() != record.digest:
@@ -173,13 +173,11 @@ class LogBackend(Backend):
         if self._is_heard(channel):
             self._channels.hear(channel, known)
         offsets = [it.offset for it in after if it.epoch == known.epoch]
-        return self._channels.history(
-            channel, known, time.time(), last, partial(not_lower, offsets)
-        )
+        return self._channels.history(channel, known, clock(), last, partial(not_lower, offsets))
 
     async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
         partition = await self._current_partition(channel)
-        return self._channels.page(channel, partition.known, time.time(), before, limit)
+        return self._channels.page(channel, partition.known, clock(), before, limit)
 
     async def _current_partition(self, channel: str) -> Partition:
         """Wait until this worker has read everything. Raises BrokerUnavailable."""
@@ -191,7 +189,7 @@ class LogBackend(Backend):
             raise self._fail(
                 BrokerUnavailable(f"{self._name} was not read up to its end in time")
             ) from error
-        self._channels.forget_unused(time.time())
+        self._channels.forget_unused(clock())
         return self._supervisor.partitions[self._number_of(channel)]
 
     def _number_of(self, channel: str) -> int:
@@ -233,6 +231,14 @@ class LogBackend(Backend):
         for name in [*{*self._listeners, *self._subscribed}]:
             if self._number_of(name) == partition.number:
                 self._deliver(Resubscribed(name))
+
+
+def clock() -> float:
+    """Seconds since 1970, in the milliseconds of a log.
+
+    So a record that is not shown any more is not in the way of its id either.
+    """
+    return time.time_ns() // 1_000_000 / 1000
 
 
 def number_of(channel: str, partitions: int) -> int:
