@@ -51,9 +51,7 @@ class Past(NamedTuple):
         offsets = [it.offset for it in after if it.epoch == epoch]
         return min((it for it in offsets if self.floor <= it <= end), default=None)
 
-    def lowest_remembered(
-        self, after: Sequence[Position], stored: Sequence[Stored]
-    ) -> int | None:
+    def lowest_remembered(self, after: Sequence[Position], stored: Sequence[Stored]) -> int | None:
         """As `lowest`, but the stream may have more than is remembered."""
         forgotten = len(stored) - len(self.remembered(stored))
         if forgotten:
