@@ -127,6 +127,7 @@ LOG = SERVERS | {
     "app/realtime/broker/log/entry.py",
     "app/realtime/broker/log/epochs.py",
     "app/realtime/broker/log/partition.py",
+    "app/realtime/broker/log/reading.py",
     "app/realtime/broker/log/supervisor.py",
     "app/realtime/broker/log/writer.py",
 }

@@ -26,9 +26,6 @@ with_broker = pytest.mark.parametrize("broker_url", [BROKER], indirect=True)
 POISON = "websocket_broker_poison_total"
 
 
-POISON = "websocket_broker_poison_total"
-
-
 @with_broker
 async def test_two_processes_exchange_messages(
     start_server: StartServer, broker_url: str, room: str

@@ -8,6 +8,12 @@ log keeps it, every worker receives it in the same order, and it has its positio
 that were appended twice, because the first answer came too late, are recognized by all
 workers alike. A worker that was cut off goes on reading where it was and misses nothing.
 
+If the log loses its end (a failover to a stale replica, a power failure of all servers, an older
+copy that is restored), a worker that had not read it may give the positions of lost messages
+to others, in the same epoch. That lasts until a worker that had read them appends something:
+a canary interval, or until it has reconnected. Then the epoch ends everywhere, and
+members get `resync`. If no worker is left that had read them, nobody can tell.
+
 A worker that starts reads from `HISTORY_SECONDS` and a minute ago up to the end of the log
 before it answers; until then it is not alive. It holds the history of all channels in its
 memory, up to `HISTORY_BYTES`; the channels used longest ago are forgotten first. More

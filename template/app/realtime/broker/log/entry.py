@@ -9,8 +9,8 @@ VERSION = 1
 CANARY, RECORD, PLAIN = range(3)
 """Kinds of entries: a worker's message to itself, a `Record`, and a plain string."""
 
-HEADER = struct.Struct("!BB8sQH8sq16s")
-"""Version, kind, stamp (worker and number), partitions, and the claim: epoch, seen, stamp."""
+HEADER = struct.Struct("!BB8sQH8sq16sqQ")
+"""Version, kind, stamp (worker and number), partitions, and the five parts of the claim."""
 
 NAMES = struct.Struct("!HH12s")
 """Lengths of the channel and of the id, and the digest of the content."""
@@ -29,6 +29,14 @@ class Claim(NamedTuple):
     """The offset of the last entry that it had read there."""
     stamp: Stamp
     """The stamp of that entry."""
+    since: int
+    """The offset of an entry before it, or of the same one."""
+    digest: int
+    """The sum of the digests of all entries from `since` up to `seen`."""
+
+
+NEVER = 2**63 - 1
+"""An offset that no entry has. To claim to have read it ends an epoch."""
 
 
 class Content(NamedTuple):
@@ -53,7 +61,7 @@ def stamp_of(worker: bytes, number: int) -> Stamp:
 
 def encode(kind: int, stamp: Stamp, partitions: int, claim: Claim | None, body: bytes) -> bytes:
     """The bytes of an entry."""
-    epoch, seen, seen_stamp = claim or ("", -1, b"")
+    epoch, seen, seen_stamp, since, digest = claim or ("", -1, b"", -1, 0)
     return (
         HEADER.pack(
             VERSION,
@@ -64,6 +72,8 @@ def encode(kind: int, stamp: Stamp, partitions: int, claim: Claim | None, body: 
             bytes.fromhex(epoch),
             seen,
             seen_stamp,
+            since,
+            digest,
         )
         + body
     )
@@ -82,12 +92,10 @@ def encode_body(channel: str, message: str, record_id: str = "", digest: str = "
 def decode(payload: bytes) -> Content:
     """Read an entry. Raises ValueError for bytes that `encode` did not make."""
     try:
-        version, kind, worker, number, partitions, epoch, seen, seen_stamp = HEADER.unpack_from(
-            payload
-        )
+        version, kind, worker, number, partitions, epoch, *read = HEADER.unpack_from(payload)
         if version != VERSION or kind > PLAIN:
             raise ValueError("an entry of an unknown kind")
-        claim = None if epoch == NO_EPOCH else Claim(epoch.hex(), seen, seen_stamp)
+        claim = None if epoch == NO_EPOCH else Claim(epoch.hex(), *read)
         stamp = stamp_of(worker, number)
         if kind == CANARY:
             return Content(kind, stamp, partitions, claim)

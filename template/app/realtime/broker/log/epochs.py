@@ -1,8 +1,8 @@
 """Which epoch a partition of the log is in, as every reader concludes from its entries.
 
 Nobody decides about an epoch: it follows from the entries, in their order. Every entry carries
-a claim: the epoch its writer believed in, and the last entry that it had read. A reader takes
-a claim for true if it has read that very entry. The rules:
+a claim: the epoch its writer believed in, and which entries it had read last, from the last one
+of its previous claim on. A reader takes a claim for true if it has read the same ones. The rules:
 
 1. Who begins to read knows no epoch. It learns it from the first true claim. If there is none
    up to the end of the log, nobody has used the log lately: the first worker that began to read
@@ -25,9 +25,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from app.realtime.broker.log.entry import Claim, Content, Stamp
-
-MAX_STAMPS = 4096
-"""Entries of a partition whose stamps a reader knows, to check claims."""
+from app.realtime.broker.log.reading import Reading
 
 MAX_ENDED = 1000
 """Ended epochs that a reader knows."""
@@ -61,26 +59,14 @@ class Epochs:
         self.is_fresh = True
         """Whether all that is known was read since the reader began, and the end of the log at
         that time is not reached."""
-        self._first_read: int | None = None
+        self.reading = Reading()
         self._proposal: tuple[str, int] | None = None
-        self._stamps: OrderedDict[int, Stamp] = OrderedDict()
         self._ended: OrderedDict[str, Ended] = OrderedDict()
 
     @property
     def claim(self) -> Claim | None:
         """What this reader claims in entries that it writes."""
-        if self.epoch is None or not self._stamps:
-            return None
-        seen = next(reversed(self._stamps))
-        return Claim(self.epoch, seen, self._stamps[seen])
-
-    @property
-    def last(self) -> tuple[int, Stamp] | None:
-        """Offset and stamp of the last entry."""
-        if not self._stamps:
-            return None
-        offset = next(reversed(self._stamps))
-        return offset, self._stamps[offset]
+        return None if self.epoch is None else self.reading.claim(self.epoch)
 
     def take(self, offset: int, content: Content, *, is_marker: bool = False) -> Verdict:
         """Take the next entry.
@@ -88,9 +74,11 @@ class Epochs:
         `is_marker`: it is the canary that this reader wrote when it began to read.
         """
         before = self.epoch
-        if self._first_read is None:
-            self._first_read = self.begins_at = offset
+        if self.reading.first is None:
+            self.begins_at = offset
         verdict = self._judge(offset, content)
+        if verdict is Verdict.CONTRADICTS:
+            return verdict  # what this reader claims ends before this entry
         self._proposal = self._proposal or self._proposed(offset, content)
         self.note(offset, content.stamp)
         if is_marker:
@@ -103,22 +91,21 @@ class Epochs:
 
     def note(self, offset: int, stamp: Stamp) -> None:
         """Remember an entry, so that claims about it can be checked."""
-        if self._first_read is None:
-            self._first_read = self.begins_at = offset
-        self._stamps[offset] = stamp
-        if len(self._stamps) > MAX_STAMPS:
-            self._stamps.popitem(last=False)
+        if self.reading.first is None:
+            self.begins_at = offset
+        self.reading.note(offset, stamp)
 
     def _judge(self, offset: int, content: Content) -> Verdict:
         claim = content.claim
         if claim is None:
             return Verdict.SAME
-        known = self._stamps.get(claim.seen)
         if claim.seen >= offset:
             self._end(claim.epoch, offset)
-        elif known == claim.stamp:
+        elif not self.reading.knows(claim.seen):
+            return Verdict.SAME
+        elif self.reading.holds(claim):
             return self._compare(offset, *self._follow(claim.epoch, claim.seen))
-        elif known is not None and claim.epoch not in self._ended:
+        elif claim.epoch not in self._ended:
             if not self.is_fresh:
                 return Verdict.CONTRADICTS
             self._end(claim.epoch, offset)
@@ -143,7 +130,7 @@ class Epochs:
         claim = content.claim
         if claim is not None and claim.epoch in self._ended:
             return self._ended[claim.epoch].successor, offset
-        if claim is not None and self._stamps.get(claim.seen) is not None:
+        if claim is not None and self.reading.knows(claim.seen):
             return None
         return derive(content.stamp.hex()), offset
 
@@ -163,7 +150,7 @@ class Epochs:
 
     def _follow(self, epoch: str, seen: int) -> tuple[str, int]:
         """The epoch now, and where it began, if that after entry `seen` was `epoch`."""
-        begins_at = self._first_read or 0
+        begins_at = self.reading.first or 0
         for ended in self._ended.values():
             if ended.successor == epoch:
                 begins_at = ended.offset

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from app.realtime.broker.log.base import Entry
 from app.realtime.broker.log.channels import Known
-from app.realtime.broker.log.entry import CANARY, Claim, Content, Stamp
+from app.realtime.broker.log.entry import CANARY, NEVER, Claim, Content, Stamp
 from app.realtime.broker.log.epochs import Epochs, Verdict
+from app.realtime.broker.log.reading import Check
 
 MAX_EARLY = 10_000
 """Entries that may wait until the epoch is known. The oldest are given up first."""
@@ -36,7 +37,10 @@ class Partition:
         self.known = Known()
         self.epochs = Epochs()
         self.report: Claim | None = None
-        """What this worker believed before it began to read anew."""
+        """What this worker believed before it began to read anew.
+
+        If the log does not hold that any more, and nobody else could tell: that the epoch ends.
+        """
         self.marker: Stamp | None = None
         """The canary that was written when this connection began to read."""
         self.expected: tuple[int, Stamp] | None = None
@@ -47,6 +51,8 @@ class Partition:
         """Whether what is read is news, and not history."""
         self.heard_at: float | None = None
         """When this worker last read a canary of its own, by the clock of the event loop."""
+        self._check: Check | None = None
+        """Whether the log still holds what `report` says."""
         self._sink = sink
         self._was_live = was_live
         self._early: deque[tuple[Entry, Content]] = deque(maxlen=MAX_EARLY)
@@ -60,18 +66,23 @@ class Partition:
     @property
     def claim(self) -> Claim | None:
         """What to write into an entry."""
-        return self.epochs.claim or self.report
+        return self.report or self.epochs.claim
 
     def start(self, marker: Stamp) -> None:
         """Begin with another connection."""
         self.marker = marker
         self.is_caught_up = False
         self.heard_at = None
-        self.expected = self.epochs.last if self.is_live else None
+        last = self.epochs.reading.last
+        if self.is_live and last is not None:
+            self.expected = last.offset, last.stamp
+        else:
+            self.forget()
 
     def forget(self) -> None:
         """Read everything anew with the next connection."""
-        self.report = self.claim
+        self.report = self.report or self.epochs.claim
+        self._check = Check(self.report) if self.report is not None else None
         self.epochs = Epochs()
         self.is_live = False
         self.expected = None
@@ -81,13 +92,20 @@ class Partition:
     def note(self, offset: int, stamp: Stamp) -> None:
         """An entry that says nothing was read."""
         self.epochs.note(offset, stamp)
+        self._was_read()
         self.known.until = offset + 1
 
     def take(self, entry: Entry, content: Content) -> bool:
         """Take the next entry. False if the partition has to be read anew."""
         is_marker = content.stamp == self.marker
+        is_own = self.marker is not None and content.stamp[:8] == self.marker[:8]
         verdict = self.epochs.take(entry.offset, content, is_marker=is_marker)
         if verdict is Verdict.CONTRADICTS:
+            return False
+        if is_own and content.claim is not None:
+            self.epochs.reading.was_claimed(content.claim.seen)
+        self._was_read()
+        if is_marker and self._has_lost_unnoticed():
             return False
         if verdict is Verdict.BEGINS:
             self._begin()
@@ -99,6 +117,24 @@ class Partition:
         self.known.until = entry.offset + 1
         if is_marker:
             self._catch_up()
+        return True
+
+    def _was_read(self) -> None:
+        last = self.epochs.reading.last
+        if self._check is not None and last is not None:
+            self._check.note(last)
+
+    def _has_lost_unnoticed(self) -> bool:
+        """Whether the epoch of the report goes on, although the log lost what was read in it.
+
+        Others can't see that if it was too many entries ago. Then the report has to say so.
+        """
+        report = self.report
+        if report is None or self._check is None or not self._check.has_failed:
+            return False
+        if report.epoch != self.epochs.epoch or report.seen == NEVER:
+            return False
+        self.report = report._replace(seen=NEVER)
         return True
 
     def _is_new(self, stamp: Stamp) -> bool:
@@ -117,7 +153,7 @@ class Partition:
 
     def _catch_up(self) -> None:
         self.is_caught_up = self.is_live = True
-        self.report = None
+        self.report = self._check = None
         if self._was_live:
             self._sink.resubscribed(self)
         self._was_live = True

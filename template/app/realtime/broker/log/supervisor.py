@@ -176,7 +176,7 @@ class Supervisor:
         if content.partitions > len(self.partitions) and partition.is_live:
             raise LogUnavailable("its partitions have become more")
         if not partition.take(entry, content):
-            raise ReadAnew("another worker has read other entries")
+            raise ReadAnew("workers have read different entries")
         if content.kind != CANARY or not self._writer.is_own(stamp):
             return False
         partition.heard_at = asyncio.get_running_loop().time()
@@ -197,7 +197,7 @@ class Supervisor:
 
 def start_of(partition: Partition, since: float) -> Start:
     """Where to go on reading, or to begin at a time."""
-    last = partition.epochs.last
+    last = partition.epochs.reading.last
     if partition.is_live and last is not None:
-        return last[0]
+        return last.offset
     return datetime.fromtimestamp(max(0.0, since), UTC)

@@ -157,3 +157,4 @@ class FakeBackend(LogBackend):
         super().__init__(
             "fake://", history_size, history_seconds, history_bytes, FakeLog(server, self)
         )
+        self.server = server
