@@ -3,6 +3,7 @@
 Arguments go on to pytest. What was measured stands at the end of each project's run.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.gates.suite import environment
+from tests.postgres_server import FOLDER_VARIABLE, copy_postgres
 from tests.template import Combination, choices, render, take_snapshot
 
 
@@ -20,7 +22,10 @@ def main() -> None:
     verdicts = {}
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as another user than root
         take_snapshot(folder / "template")
+        copy_postgres(folder / "postgres")
+        os.environ[FOLDER_VARIABLE] = str(folder / "postgres")
         for broker in reversed(choices("broker")):  # what needs no server comes first
             combination = Combination("none", broker, "none")
             say(f"{combination}:")

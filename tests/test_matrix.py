@@ -16,6 +16,7 @@ from tests.gates.suite import (
     OF_THE_BROKER,
     OF_THE_WHOLE,
     PROVEN_WITH_COOKIE,
+    PROVEN_WITHOUT_ACCOUNTS,
     collected,
     failing_tests,
     provers,
@@ -78,7 +79,7 @@ def test_the_default_run_has_the_owners_tests_and_each_mark_its_own(tmp_path: Pa
 
 def test_every_suite_that_a_selection_names_is_there() -> None:
     template = snapshot() / "template"
-    for name in (*PROVEN_WITH_COOKIE, *OF_THE_WHOLE, *OF_THE_BROKER):
+    for name in (*PROVEN_WITHOUT_ACCOUNTS, *PROVEN_WITH_COOKIE, *OF_THE_WHOLE, *OF_THE_BROKER):
         assert (template / name).exists(), name
 
 

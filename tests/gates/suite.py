@@ -12,6 +12,16 @@ from tests.postgres_server import postgres_folders
 from tests.servers import servers_folder
 from tests.template import DEFAULT, Combination, choices
 
+# What a broker has, whoever connects. The project without accounts runs it.
+PROVEN_WITHOUT_ACCOUNTS = [
+    "tests/engine/broker",
+    "tests/engine/workers/test_api.py",
+    "tests/engine/workers/test_backend.py",
+    "tests/engine/workers/test_outage.py",
+    "tests/engine/workers/test_plain_uvicorn.py",
+    "tests/engine/workers/test_workers.py",
+]
+
 # What the other styles with accounts have in common with cookie, which runs it.
 PROVEN_WITH_COOKIE = [
     "tests/engine/auth/accounts/test_accounts.py",
@@ -21,12 +31,6 @@ PROVEN_WITH_COOKIE = [
     "tests/engine/auth/accounts/test_login_watches.py",
     "tests/engine/auth/accounts/test_settings.py",
     "tests/engine/auth/accounts/test_throttle.py",
-    "tests/engine/broker",
-    "tests/engine/workers/test_api.py",
-    "tests/engine/workers/test_backend.py",
-    "tests/engine/workers/test_outage.py",
-    "tests/engine/workers/test_plain_uvicorn.py",
-    "tests/engine/workers/test_workers.py",
     "tests/engine/server/test_control_frames.py",
     "tests/engine/server/test_deploy.py",
     "tests/engine/server/test_frames.py",
@@ -113,9 +117,10 @@ def suite_of(combination: Combination) -> list[str]:
     marks = "not soak and not browser" if combination.client == "html" else "not soak"
     both = ["-m", marks]  # the owner's tests and the engine's
     if combination == prover_of_style(combination.auth):
-        if combination.auth in {"none", "cookie"}:
-            return both
-        return [*both, *(f"--ignore={name}" for name in PROVEN_WITH_COOKIE)]
+        elsewhere = [] if combination.auth == "none" else PROVEN_WITHOUT_ACCOUNTS
+        if combination.auth not in {"none", "cookie"}:
+            elsewhere = [*elsewhere, *PROVEN_WITH_COOKIE]
+        return [*both, *(f"--ignore={name}" for name in elsewhere)]
     if combination in provers():
         return [*both, "-k", "not memory", *OF_THE_WHOLE, *OF_THE_BROKER]
     own = ["tests/engine/client"] if combination.client != "none" else []
