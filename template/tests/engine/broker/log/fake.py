@@ -17,9 +17,15 @@ from app.realtime.broker.log.base import (
     OffsetLost,
     Start,
 )
+from app.realtime.broker.log.entry import HEADER
 
 AT_ONCE = 500
 """Entries that `read` returns at most."""
+
+
+def is_message(payload: bytes) -> bool:
+    """Whether an entry is no canary."""
+    return len(payload) > HEADER.size
 
 
 class FakeServer:
@@ -38,16 +44,19 @@ class FakeServer:
         self.slow: set[object] = set()
         """Backends that read one entry at a time."""
         self.repeats = False
-        """Whether the next entries are appended twice, as after an answer that was lost."""
+        """Whether the next messages are appended twice, as after an answer that was lost."""
 
     def wipe(self) -> None:
         """Lose everything. Offsets begin at 0 again."""
         for entries in self.entries:
             entries.clear()
 
-    def truncate(self, partition: int, length: int) -> None:
-        """Lose the end of a partition."""
-        del self.entries[partition][length:]
+    def truncate(self, partition: int, count: int) -> None:
+        """Lose the end of a partition, with so many messages."""
+        entries = self.entries[partition]
+        messages = [index for index, it in enumerate(entries) if is_message(it.payload)]
+        if messages and count:
+            del entries[messages[-min(count, len(messages))] :]
 
     def cut(self) -> None:
         """Break every connection."""
@@ -90,7 +99,7 @@ class FakeConnection(LogConnection):
                 continue
             await self._server.put(draft.partition, draft.payload)
             results.append(None)
-        if self._server.repeats:
+        if self._server.repeats and any(is_message(it.payload) for it in drafts):
             self._server.repeats = False
             await self.append(drafts)
         return results

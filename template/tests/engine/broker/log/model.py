@@ -8,6 +8,7 @@ from broadcaster import Event
 
 from app.realtime.broker import BrokerUnavailable, Publication, Record
 from app.realtime.broker.base import History
+from app.realtime.broker.log.backend import number_of
 from app.realtime.broker.log.channels import Channels, Known, Remembered
 from app.realtime.broker.log.entry import Content
 from app.realtime.protocol import Position
@@ -51,7 +52,6 @@ class Worker:
 
     def hear(self, event: Event) -> None:
         if type(event) is Event:
-            assert event.message not in self.plain, "a plain string was delivered twice"
             self.plain.append(event.message)
             return
         for client in self.clients:
@@ -221,7 +221,7 @@ class World:
             server.wipe()
         elif what == "truncate":
             self.is_damaged = True
-            server.truncate(which, max(0, len(server.entries[which]) - count))
+            server.truncate(which, count)
         elif what == "cut":
             server.cut()
         elif what == "repeat":
@@ -266,6 +266,8 @@ class World:
 
     async def check(self) -> None:
         """Once everything has settled."""
+        for worker in self.workers:
+            assert len(set(worker.plain)) == len(worker.plain)
         reader = FakeBackend(self.server, HISTORY_SIZE)
         reader._channels = truth = Truth()
         await reader.connect()
@@ -312,6 +314,8 @@ class World:
                     )
                     assert history.position.epoch == position.epoch
                     check_history(history, published)
+                    entries = self.server.entries[number_of(room, len(self.server.entries))]
+                    assert (history.quiet_until or 0) <= entries[-1].offset + 1
 
 
 def check_once(published: Sequence[tuple[int, str]]) -> None:
