@@ -164,24 +164,17 @@ class World:
             await self.settle()
             yield
 
-    async def settle(self) -> None:
+    async def settle(self, *others: FakeBackend) -> None:
         """Wait until all workers have read what the others say, and are in the same epochs."""
+        backends = [*(it.backend for it in self.workers), *others]
         self.server.frozen.clear()
         self.server.slow.clear()
         async with asyncio.timeout(PATIENCE):
             await asyncio.sleep(4 * INTERVAL)
-            while not self._is_settled():
+            while not is_settled(backends):
                 await asyncio.sleep(INTERVAL)
         self.is_damaged = False
         await self._catch_up()
-
-    def _is_settled(self) -> bool:
-        epochs = [
-            [it.known.epoch for it in worker.backend._supervisor.partitions]
-            for worker in self.workers
-        ]
-        is_alive = all(it.backend.alive for it in self.workers)
-        return is_alive and all(it == epochs[0] for it in epochs)
 
     async def _catch_up(self) -> None:
         for client in self.clients:
@@ -272,6 +265,8 @@ class World:
         reader._channels = truth = Truth()
         await reader.connect()
         try:
+            # It may be the first one to read what all others believe to know already.
+            await self.settle(reader)
             for room in ROOMS:
                 position = (await reader.history(room, last=0)).position
                 published = truth.of(room)
@@ -316,6 +311,11 @@ class World:
                     check_history(history, published)
                     entries = self.server.entries[number_of(room, len(self.server.entries))]
                     assert (history.quiet_until or 0) <= entries[-1].offset + 1
+
+
+def is_settled(backends: Sequence[FakeBackend]) -> bool:
+    epochs = [[it.known.epoch for it in backend._supervisor.partitions] for backend in backends]
+    return all(it.alive for it in backends) and all(it == epochs[0] for it in epochs)
 
 
 def check_once(published: Sequence[tuple[int, str]]) -> None:

@@ -78,6 +78,16 @@ def test_who_had_not_heard_that_an_epoch_ended_is_in_the_next_one() -> None:
     assert begins_anew.begins_at == offset
 
 
+def test_an_epoch_that_ended_does_not_return() -> None:
+    script = Script()
+    reader = script.reader(is_fresh=True)
+    # It ends before the reader knew that it was in it, and a worker goes on in it.
+    for offset, seen in enumerate((5, 0, 1)):
+        claim = Claim(OLD, seen, stamp_of(b"a worker", seen + 1), -1, 0)
+        reader.take(offset, script.append(claim))
+    assert reader.epoch == derive(OLD, "0")
+
+
 def contradictions(script: Script, claim: Claim) -> list[tuple[Verdict, str | None]]:
     """What a reader from before, and one that begins anew, think of a claim."""
     readers = [script.reader(), script.reader(is_fresh=True)]

@@ -74,11 +74,19 @@ APPENDED_TWICE: list[Step] = [
     ("both", 0, 1),
 ]
 
+IN_THE_PLACE_OF_THE_LAST_ONE: list[Step] = [
+    ("publish", 2, 0),
+    ("both", 1, 0),
+    ("truncate", 1, 1),
+    ("plain", 1, 0),
+]
+
 
 @pytest.mark.usefixtures("fast")
 @settings(max_examples=20, deadline=None)
 @given(steps=STEPS)
 @example(steps=LOST)
 @example(steps=APPENDED_TWICE)
+@example(steps=IN_THE_PLACE_OF_THE_LAST_ONE)
 def test_nobody_misses_something_without_being_told(steps: list[Step]) -> None:
     asyncio.run(run(steps))
