@@ -81,12 +81,25 @@ IN_THE_PLACE_OF_THE_LAST_ONE: list[Step] = [
     ("plain", 1, 0),
 ]
 
+LOST_WHAT_A_WORKER_WAITS_FOR: list[Step] = [
+    ("slow", 2, 0),
+    ("slow", 1, 0),
+    ("both", 1, 1),
+    *([("burst", 0, 4), ("burst", 0, 5)] * 6),
+    ("cut", 0, 0),
+    ("burst", 0, 4),
+    ("burst", 0, 5),
+    ("truncate", 0, 3),
+    ("truncate", 1, 3),
+]
+
 
 @pytest.mark.usefixtures("fast")
 @settings(max_examples=20, deadline=None)
 @given(steps=STEPS)
 @example(steps=LOST)
 @example(steps=APPENDED_TWICE)
+@example(steps=LOST_WHAT_A_WORKER_WAITS_FOR)
 @example(steps=IN_THE_PLACE_OF_THE_LAST_ONE)
 def test_nobody_misses_something_without_being_told(steps: list[Step]) -> None:
     asyncio.run(run(steps))
