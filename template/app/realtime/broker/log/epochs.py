@@ -9,8 +9,8 @@ of its previous claim on. A reader takes a claim for true if it has read the sam
    has proposed an epoch by its first canary.
 2. A claim to have read an entry that is not in the log proves that the log lost its end, or
    everything. The epoch of the claim ends there. The name of the next one follows from the
-   name of the one that ended and from the offset. Claims of an epoch that has ended, by
-   writers that have not read so far, count for the one that followed.
+   name of the one that ended and from the offset. Claims of an epoch that has ended count for
+   the one that followed: their writers have not noticed yet.
 3. A reader that finds a claim which contradicts what it has read can't know whether it or the
    writer is the one that read something else. It begins to read anew. A claim that still
    contradicts proves that the writer had read something else (rule 2). Two true claims of
@@ -104,7 +104,7 @@ class Epochs:
         elif not self.reading.knows(claim.seen):
             return Verdict.SAME
         elif self.reading.holds(claim):
-            return self._compare(offset, *self._follow(claim.epoch, claim.seen))
+            return self._compare(offset, *self._follow(claim.epoch))
         elif claim.epoch not in self._ended:
             if not self.is_fresh:
                 return Verdict.CONTRADICTS
@@ -148,13 +148,13 @@ class Epochs:
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
 
-    def _follow(self, epoch: str, seen: int) -> tuple[str, int]:
-        """The epoch now, and where it began, if that after entry `seen` was `epoch`."""
+    def _follow(self, epoch: str) -> tuple[str, int]:
+        """The epoch that `epoch` has become, and where it began."""
         begins_at = self.reading.first or 0
         for ended in self._ended.values():
             if ended.successor == epoch:
                 begins_at = ended.offset
-        while (end := self._ended.get(epoch)) is not None and end.offset > seen:
+        while (end := self._ended.get(epoch)) is not None:
             epoch, begins_at = end.successor, end.offset
         return epoch, begins_at
 

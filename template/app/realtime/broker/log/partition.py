@@ -97,8 +97,10 @@ class Partition:
 
     def take(self, entry: Entry, content: Content) -> bool:
         """Take the next entry. False if the partition has to be read anew."""
-        is_marker = content.stamp == self.marker
-        is_own = self.marker is not None and content.stamp[:8] == self.marker[:8]
+        marker = self.marker
+        is_own = marker is not None and content.stamp[:8] == marker[:8]
+        # The log may have lost the marker. A later canary does as well.
+        is_marker = is_own and not self.is_caught_up and content.stamp >= (marker or b"")
         verdict = self.epochs.take(entry.offset, content, is_marker=is_marker)
         if verdict is Verdict.CONTRADICTS:
             return False

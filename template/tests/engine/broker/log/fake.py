@@ -17,9 +17,15 @@ from app.realtime.broker.log.base import (
     OffsetLost,
     Start,
 )
+from app.realtime.broker.log.entry import HEADER
 
 AT_ONCE = 500
 """Entries that `read` returns at most."""
+
+
+def is_message(payload: bytes) -> bool:
+    """Whether an entry is no canary."""
+    return len(payload) > HEADER.size
 
 
 class FakeServer:
@@ -35,15 +41,22 @@ class FakeServer:
         self.flowing.set()
         self.frozen: set[object] = set()
         """Backends that neither read nor write, as if their processes were stopped."""
+        self.slow: set[object] = set()
+        """Backends that read one entry at a time."""
+        self.repeats = False
+        """Whether the next messages are appended twice, as after an answer that was lost."""
 
     def wipe(self) -> None:
         """Lose everything. Offsets begin at 0 again."""
         for entries in self.entries:
             entries.clear()
 
-    def truncate(self, partition: int, length: int) -> None:
-        """Lose the end of a partition."""
-        del self.entries[partition][length:]
+    def truncate(self, partition: int, count: int) -> None:
+        """Lose the end of a partition, with so many messages."""
+        entries = self.entries[partition]
+        messages = [index for index, it in enumerate(entries) if is_message(it.payload)]
+        if messages and count:
+            del entries[messages[-min(count, len(messages))] :]
 
     def cut(self) -> None:
         """Break every connection."""
@@ -86,6 +99,9 @@ class FakeConnection(LogConnection):
                 continue
             await self._server.put(draft.partition, draft.payload)
             results.append(None)
+        if self._server.repeats and any(is_message(it.payload) for it in drafts):
+            self._server.repeats = False
+            await self.append(drafts)
         return results
 
     async def seek(self, starts: Sequence[Start]) -> None:
@@ -104,13 +120,16 @@ class FakeConnection(LogConnection):
     async def read(self) -> Sequence[Entry]:
         while True:
             await self._check()
+            is_slow = self._owner in self._server.slow
+            if is_slow:
+                await asyncio.sleep(0.01)
             found: list[Entry] = []
             for number, entries in enumerate(self._server.entries[: len(self._next)]):
                 end = entries[-1].offset + 1 if entries else 0
                 if self._next[number] > end:
                     raise OffsetLost(f"there is no entry {self._next[number]}")
                 index = self._next[number] - (entries[0].offset if entries else 0)
-                news = entries[index : index + AT_ONCE]
+                news = entries[index : index + (1 if is_slow else AT_ONCE)]
                 if news:
                     self._next[number] = news[-1].offset + 1
                     found += news
