@@ -184,7 +184,7 @@ class Writer:
             if pending.answer.done():
                 self._pending.pop(pending.number, None)
             elif pending.expires_at < latest:
-                self.fail(stamp, self._unavailable("too many messages wait"))
+                self.fail(stamp, self._unavailable("it could not be sent in time"))
             else:
                 number = pending.channel_hash % partitions
                 batch.append((stamp, number, pending.kind, pending.body))
