@@ -249,6 +249,9 @@ class Cluster:
                 moving[former].add(bucket)
         if not changed:
             return
+        for gaining in {self._owners[bucket] for bucket in changed}:
+            if gaining is not None:
+                gaining.gained()
         for channel, confirmed in self._wanted.items():
             bucket = bucket_of(channel)
             if bucket not in changed:

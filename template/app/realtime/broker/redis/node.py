@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 ANNOUNCE_WITHIN = 2.0
 """Seconds in which the workers of a Redis Cluster begin to announce a new master."""
 
+ANNOUNCE_AGAIN = 1.0
+"""Seconds until it is tried again, if the server did not answer."""
+
 ANNOUNCED_AT_ONCE, ANNOUNCE_PAUSE = 16, 0.01
 """Buckets, and the seconds between so many, in which others have their turn."""
 
@@ -95,7 +98,8 @@ class Node:
         self._scripts = scripts
         self._buckets = buckets
         self._run = b""
-        self._is_another_run = asyncio.Event()
+        self._announced: set[Bucket] = set()
+        self._is_news = asyncio.Event()
 
     @property
     def alive(self) -> bool:
@@ -120,21 +124,34 @@ class Node:
     def _connected(self, run: bytes) -> None:
         if run != self._run:
             self._run = run
-            self._is_another_run.set()
+            self._announced.clear()
+            self._is_news.set()
+
+    def gained(self) -> None:
+        """This Redis has got buckets that another one had."""
+        self._is_news.set()
 
     async def _announce_runs(self) -> None:
-        """Have every bucket notice each other run of the server.
+        """Have every bucket notice each other run of the server that has it.
 
         If a bucket is not used while a replica has taken over, a later restart tells nothing:
         the server keeps what it has, and nobody knows any more that it may lack something.
         """
         while True:
-            await self._is_another_run.wait()
-            self._is_another_run.clear()
+            await self._is_news.wait()
+            self._is_news.clear()
+            run, current = self._run, self._buckets()
+            self._announced.intersection_update(current)
+            buckets = [it for it in current if it not in self._announced]
+            if not (run and buckets):
+                continue
             try:
-                await self._announce(self._run, self._buckets())
+                await self._announce(run, buckets)
             except Outage:
-                self._run = b""  # the next connection is another chance
+                await asyncio.sleep(ANNOUNCE_AGAIN)
+                self._is_news.set()
+            else:
+                self._announced.update(buckets if run == self._run else ())
 
     async def _announce(self, run: bytes, buckets: Sequence[Bucket]) -> None:
         """Of many workers that come at once, the first one does it for all."""
