@@ -103,7 +103,9 @@ MOVED = {
     ("app.writer", "FrameWriter"): f"{REALTIME}.server.interface",
     ("app.broker.memory", "QUEUE_SIZE"): f"{REALTIME}.broker.base",
     ("app.broker.redis", "QUEUE_SIZE"): f"{REALTIME}.broker.base",
-    ("app.broker.redis", "describe"): f"{REALTIME}.broker.redis.pipeline",
+    ("app.broker.redis", "POSITION_SECONDS"): f"{REALTIME}.broker.redis.names",
+    ("app.broker.redis", "describe"): f"{REALTIME}.broker.redis.errors",
+    ("app.broker.redis_pipeline", "Outage"): f"{REALTIME}.broker.redis.errors",
     **{
         ("app.broker.redis", name): f"{REALTIME}.broker.redis.subscriptions"
         for name in ("CANARY_DEADLINE", "CANARY_INTERVAL", "decode")
@@ -139,6 +141,7 @@ GONE = {
     ("app.limits", "get_limits"): "use open_socket of app.realtime",
     ("app.main", "lifespan"): "give one of your own to Application in app/main.py",
     ("app.manager", "DELIVER_AT_ONCE"): ENGINE,
+    ("app.broker.redis", "logger"): ENGINE,
     ("app.manager", "logger"): ENGINE,
     ("app.presence", "Rooms"): ENGINE,
     ("app.protocol", "Message"): "declare an Event in app/events.py",

@@ -358,15 +358,6 @@ FAULTS = [
         "test_a_server_that_refuses_to_write_is_told_and_outlived",
     ),
     Fault(
-        "a reset connection to Redis ends the worker",
-        REDIS,
-        "app/realtime/broker/redis/errors.py",
-        "TimeoutError, RuntimeError)\n",
-        "TimeoutError)\n",
-        "tests/engine/broker/redis/test_connection.py",
-        "test_connections_that_are_reset_come_back",
-    ),
-    Fault(
         "after an outage all rooms read history at once",
         MEMORY,
         "app/realtime/feed.py",
