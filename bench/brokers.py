@@ -56,6 +56,9 @@ CLIENTS = 10
 
 READY_SECONDS = 60
 
+UNKNOWN = {"postgres": "–"}
+"""Brokers whose CPU is not counted: PostgreSQL makes a process for each connection."""
+
 
 @dataclass(frozen=True)
 class Broker:
@@ -260,7 +263,7 @@ def describe(runs: list[dict[str, Any]]) -> str:
                     f"{middle(loads, 'p50_ms'):.2f}",
                     f"{middle(loads, 'p99_ms'):.2f}",
                     f"{middle(loads, 'cpu_us') * CLIENTS:.0f}",
-                    f"{middle(loads, 'broker_cpu_us') * CLIENTS:.0f}",
+                    UNKNOWN.get(name, f"{middle(loads, 'broker_cpu_us') * CLIENTS:.0f}"),
                     rooms_cell(of_it) if window == WINDOWS[0] else "",
                 ]
             )

@@ -20,8 +20,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_of(pids: list[str]) -> float:
-    """Seconds of CPU that processes have used."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    """Seconds of CPU that processes have used, of those that still run."""
+    stats = [it for it in (Path(f"/proc/{pid}/stat") for pid in pids) if it.exists()]
+    fields = [it.read_text().rpartition(")")[2].split() for it in stats]
     return sum(int(it[11]) + int(it[12]) for it in fields) / TICKS
 
 
