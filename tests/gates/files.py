@@ -118,7 +118,7 @@ AUTH = {
     "first_message": TOKENS | {"app/auth/first_message.py"},
 }
 
-SERVERS = {"compose.yaml"}
+SERVERS = {"app/realtime/broker/outage.py", "compose.yaml"}
 LOG = SERVERS | {
     "app/realtime/broker/log/__init__.py",
     "app/realtime/broker/log/backend.py",

@@ -24,7 +24,6 @@ Each worker appends one canary a second to every partition.
 """
 
 import asyncio
-import logging
 import secrets
 import time
 import zlib
@@ -51,9 +50,8 @@ from app.realtime.broker.log.entry import PLAIN, RECORD, Content, encode_body
 from app.realtime.broker.log.partition import Partition
 from app.realtime.broker.log.supervisor import Supervisor
 from app.realtime.broker.log.writer import Writer
+from app.realtime.broker.outage import OutageGuard
 from app.realtime.protocol import Position
-
-logger = logging.getLogger(__name__)
 
 
 class LogBackend(Backend):
@@ -72,7 +70,7 @@ class LogBackend(Backend):
         self._channels = Channels(self.history_size, history_seconds, history_bytes)
         self._writer = Writer(secrets.token_bytes(8), log.name)
         self._supervisor = Supervisor(log, self._writer, self, history_seconds)
-        self._failed = False
+        self._outage = OutageGuard(log.name, lambda: self.alive)
         self._running = AsyncExitStack()
 
     @property
@@ -115,7 +113,7 @@ class LogBackend(Backend):
         message: str | Record,
         seen: Position | None = None,  # noqa: ARG002 - this worker knows what it has seen
     ) -> asyncio.Future[Position | None] | Position | None:
-        self._refuse_in_an_outage()
+        self._outage.check()
         if isinstance(message, str):
             kind, body = PLAIN, encode_body(channel, message)
         else:
@@ -145,24 +143,9 @@ class LogBackend(Backend):
             return
         error = answer.exception()
         if error is None:
-            self._failed = False
+            self._outage.answered()
         elif isinstance(error, BrokerUnavailable):
-            self._fail(error)
-
-    def _fail(self, error: BrokerUnavailable) -> BrokerUnavailable:
-        if not self._failed:
-            logger.warning("%s", error)
-        self._failed = True
-        return error
-
-    def _refuse_in_an_outage(self) -> None:
-        """Raise BrokerUnavailable once it is known that the log is unreachable.
-
-        Only the first request waits for the deadline. If each of many requests waited, the
-        sockets would be left unread until their keepalive fails.
-        """
-        if self._failed and not self.alive:
-            raise BrokerUnavailable(f"{self._name} is unreachable")
+            self._outage.failed(error)
 
     # --- History ------------------------------------------------------------------------
 
@@ -187,12 +170,12 @@ class LogBackend(Backend):
 
     async def _current_partition(self, channel: str) -> Partition:
         """Wait until this worker has read everything. Raises BrokerUnavailable."""
-        self._refuse_in_an_outage()
+        self._outage.check()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 await self._supervisor.ready.wait()
         except TimeoutError as error:
-            raise self._fail(
+            raise self._outage.failed(
                 BrokerUnavailable(f"{self._name} was not read up to its end in time")
             ) from error
         self._channels.forget_unused(clock())

@@ -28,7 +28,6 @@ The operator must enable JetStream. nats-server 2.11 or later is needed.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -52,9 +51,8 @@ from app.realtime.broker.nats.publisher import Publisher
 from app.realtime.broker.nats.publishing import Publishing
 from app.realtime.broker.nats.requests import Outage, describe
 from app.realtime.broker.nats.stream import Limits, Unusable
+from app.realtime.broker.outage import OutageGuard
 from app.realtime.protocol import Position
-
-logger = logging.getLogger(__name__)
 
 
 class NatsBackend(Backend):
@@ -71,7 +69,7 @@ class NatsBackend(Backend):
         publisher = Publisher()
         self._connection = Connection(options, names, self._limits, self._channels, publisher.use)
         self._publishing = Publishing(names, self._limits, self._connection, publisher)
-        self._failed = False
+        self._outage = OutageGuard("NATS", lambda: self.alive)
         self._running = AsyncExitStack()
 
     @property
@@ -99,7 +97,7 @@ class NatsBackend(Backend):
     def submit(
         self, channel: str, message: str | Record, seen: Position | None = None
     ) -> asyncio.Future[Position | None]:
-        self._refuse_in_an_outage()
+        self._outage.check()
         answer = self._publishing.submit(channel, message, seen)
         taken: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(partial(self._taken, taken))
@@ -113,7 +111,7 @@ class NatsBackend(Backend):
         """Pass on the answer to whoever waits for `taken`."""
         error = answer.exception()
         if error is None or isinstance(error, IdTaken):
-            self._failed = False
+            self._outage.answered()
         else:
             error = self._unavailable("take the message", error)
         if taken.cancelled():
@@ -133,7 +131,7 @@ class NatsBackend(Backend):
     ) -> History:
         heard = self._channels[channel]
         if not heard.confirmed.is_set():
-            self._refuse_in_an_outage()
+            self._outage.check()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 answer = None
@@ -142,7 +140,7 @@ class NatsBackend(Backend):
                     answer = await self._read(channel, last, after, seen)
         except (*Outage, Unusable, ValueError, LookupError) as error:
             raise self._unavailable("answer", error) from error
-        self._failed = False
+        self._outage.answered()
         return answer
 
     async def _read(
@@ -166,7 +164,7 @@ class NatsBackend(Backend):
         return history
 
     async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
-        self._refuse_in_an_outage()
+        self._outage.check()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 page = None
@@ -175,7 +173,7 @@ class NatsBackend(Backend):
                     page = await self._read_page(channel, before, limit)
         except (*Outage, Unusable, ValueError, LookupError) as error:
             raise self._unavailable("answer", error) from error
-        self._failed = False
+        self._outage.answered()
         return page
 
     async def _read_page(self, channel: str, before: int | None, limit: int) -> Page | None:
@@ -199,18 +197,5 @@ class NatsBackend(Backend):
             return None
         return Past(channel, state, None, place, self._limits)
 
-    def _refuse_in_an_outage(self) -> None:
-        """Raise BrokerUnavailable once it is known that NATS is unreachable.
-
-        Only the first request waits for the deadline. If each of many requests waited, the
-        sockets would be left unread until their keepalive fails.
-        """
-        if self._failed and not self.alive:
-            raise BrokerUnavailable("NATS is unreachable")
-
     def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
-        unavailable = BrokerUnavailable(f"NATS did not {what}: {describe(error)}")
-        if not self._failed:
-            logger.warning("%s", unavailable)
-        self._failed = True
-        return unavailable
+        return self._outage.failed(BrokerUnavailable(f"NATS did not {what}: {describe(error)}"))

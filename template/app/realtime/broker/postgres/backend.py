@@ -50,6 +50,7 @@ from app.realtime.broker.base import (
     Page,
     Record,
 )
+from app.realtime.broker.outage import OutageGuard
 from app.realtime.broker.postgres.address import SCHEMES, read_address
 from app.realtime.broker.postgres.errors import Outage, describe
 from app.realtime.broker.postgres.notifications import MAX_OFFSET
@@ -103,7 +104,7 @@ class PostgresBackend(Backend):
             receive_canary=self._receive_canary,
         )
         self._sweep_due = asyncio.Event()
-        self._failed = False
+        self._outage = OutageGuard("PostgreSQL", lambda: self.alive)
         self._running = AsyncExitStack()
 
     @property
@@ -152,7 +153,7 @@ class PostgresBackend(Backend):
     def submit(
         self, channel: str, message: str | Record, seen: Position | None = None
     ) -> asyncio.Future[Position | None]:
-        self._refuse_in_an_outage()
+        self._outage.check()
         check_name(channel)
         if isinstance(message, str):
             row: tuple[Any, ...] = (channel, None, None, message.encode(), "", 0)
@@ -180,7 +181,7 @@ class PostgresBackend(Backend):
         if error is not None:
             error = self._unavailable("take the message", error)
         else:
-            self._failed = False
+            self._outage.answered()
             if isinstance(message, Record):
                 published = answer.result()
                 position = Position(epoch=published.epoch, offset=published.offset)
@@ -203,44 +204,33 @@ class PostgresBackend(Backend):
     ) -> History:
         confirmed = self._subscriptions.confirmed(channel)
         if not confirmed.is_set():
-            self._refuse_in_an_outage()
+            self._outage.check()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 await confirmed.wait()
                 found = await self._reads.submit(channel, *pair(seen), last, None, wanted(after))
         except Outage as error:
             raise self._unavailable("answer", error) from error
-        self._failed = False
+        self._outage.answered()
         position, publications = read(channel, found)
         return History(position, publications)
 
     async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
-        self._refuse_in_an_outage()
+        self._outage.check()
         bound = None if before is None else max(0, min(before, MAX_OFFSET))
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 found = await self._reads.submit(channel, "", 0, limit + 1, bound, "")
         except Outage as error:
             raise self._unavailable("answer", error) from error
-        self._failed = False
+        self._outage.answered()
         position, publications = read(channel, found)
         return Page(position.epoch, publications[-limit:], complete=len(publications) <= limit)
 
-    def _refuse_in_an_outage(self) -> None:
-        """Raise BrokerUnavailable once it is known that PostgreSQL is unreachable.
-
-        Only the first request waits for the deadline. If each of many requests waited, the
-        sockets would be left unread until their keepalive fails.
-        """
-        if self._failed and not self.alive:
-            raise BrokerUnavailable("PostgreSQL is unreachable")
-
     def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
-        unavailable = BrokerUnavailable(f"PostgreSQL did not {what}: {describe(error)}")
-        if not self._failed:
-            logger.warning("%s", unavailable)
-        self._failed = True
-        return unavailable
+        return self._outage.failed(
+            BrokerUnavailable(f"PostgreSQL did not {what}: {describe(error)}")
+        )
 
     # --- What is too old ------------------------------------------------------------
 

@@ -99,7 +99,7 @@ class RedisBackend(Backend):
         self, channel: str, message: str | Record, seen: Position | None = None
     ) -> asyncio.Future[Position | None]:
         place = self._servers.place(channel)
-        place.node.refuse_in_an_outage()
+        place.node.outage.check()
         publish = (PLAIN if place.slot is None else SHARDED).publish
         name = place.prefix + channel
         if isinstance(message, str):
@@ -126,7 +126,7 @@ class RedisBackend(Backend):
         confirmed = self._servers.confirmed(channel)
         place = self._servers.place(channel)
         if not confirmed.is_set():
-            place.node.refuse_in_an_outage()
+            place.node.outage.check()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 await confirmed.wait()
@@ -136,12 +136,12 @@ class RedisBackend(Backend):
                 )
         except Outage as error:
             raise place.node.unavailable("answer", error) from error
-        place.node.answered()
+        place.node.outage.answered()
         return History(position, publications)
 
     async def page(self, channel: str, *, before: int | None, limit: int) -> Page:
         place = self._servers.place(channel)
-        place.node.refuse_in_an_outage()
+        place.node.outage.check()
         bound = "" if before is None else str(before)
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE):
@@ -150,7 +150,7 @@ class RedisBackend(Backend):
                 )
         except Outage as error:
             raise place.node.unavailable("answer", error) from error
-        place.node.answered()
+        place.node.outage.answered()
         return Page(position.epoch, publications[-limit:], complete=len(publications) <= limit)
 
     async def _read(
@@ -206,7 +206,7 @@ def taken_by(
     if error is not None:
         error = node.unavailable("take the message", error)
     else:
-        node.answered()
+        node.outage.answered()
         if isinstance(message, Record):
             epoch, offset, is_other = answer.result()
             position = Position(epoch=epoch.decode(), offset=int(offset))

@@ -1,7 +1,6 @@
 """One Redis, with the connections that a worker has to it."""
 
 import asyncio
-import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,12 +11,11 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import MovedError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, BrokerUnavailable, Listener
+from app.realtime.broker.outage import OutageGuard
 from app.realtime.broker.redis.errors import Outage, describe, explain
 from app.realtime.broker.redis.names import POSITION_SECONDS
 from app.realtime.broker.redis.pipeline import Pipeline, Script
 from app.realtime.broker.redis.subscriptions import Names, Subscriptions
-
-logger = logging.getLogger(__name__)
 
 ANNOUNCE_WITHIN = 2.0
 """Seconds in which the workers of a Redis Cluster begin to announce a new master."""
@@ -80,7 +78,7 @@ class Node:
         self._server = server
         self._user = str(pool.connection_kwargs.get("username") or "default")
         self._troubled = troubled
-        self._failed = False
+        self.outage = OutageGuard(server, lambda: self.alive)
         # History can be large. Publishing does not wait for it.
         self.writes = Pipeline(pool, scripts, PUBLISH_DEADLINE, moved)
         self.reads = Pipeline(pool, scripts, PUBLISH_DEADLINE, moved)
@@ -174,28 +172,11 @@ class Node:
         key, digest = f"{bucket.prefix}epoch", self._scripts.epoch.digest
         return self.reads.submit("EVALSHA", digest, 1, key, *arguments, slot=bucket.slot)
 
-    def refuse_in_an_outage(self) -> None:
-        """Raise BrokerUnavailable once it is known that this Redis is unreachable.
-
-        Only the first request waits for the deadline. If each of many requests waited, the
-        sockets would be left unread until their keepalive fails.
-        """
-        if self._failed and not self.alive:
-            raise BrokerUnavailable(f"{self._server} is unreachable")
-
-    def answered(self) -> None:
-        """This Redis answered."""
-        self._failed = False
-
     def unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
         """The error that says what this Redis did not do. The first one is logged."""
         reason = explain(error, self._user) or describe(error)
-        unavailable = BrokerUnavailable(f"{self._server} did not {what}: {reason}")
-        if not self._failed:
-            logger.warning("%s", unavailable)
-        self._failed = True
         self._troubled()
-        return unavailable
+        return self.outage.failed(BrokerUnavailable(f"{self._server} did not {what}: {reason}"))
 
 
 class Place(NamedTuple):
