@@ -109,8 +109,8 @@ async def test_a_stream_that_cannot_keep_the_promises_is_refused_until_it_can(
         assert not backend.alive
         with pytest.raises(BrokerUnavailable):
             await backend.publish("room", "text")
+        # Where there is no stream, one is made.
         await api(server.url, "STREAM.DELETE")
-        await api(server.url, "STREAM.CREATE", FITTING)
         await until(lambda: backend.alive)
 
 
