@@ -9,14 +9,17 @@ const HUES = 6;
 /** A line of the log. `key` is its own, and stays the same when the row changes. */
 export type Row = DayRow | UnreadRow | NoticeRow | MessageRow;
 
-/** Above the first message of a day. */
+/**
+ * Above the first message of a day: a list item `li.day` without a role, because a list may
+ * have no other children.
+ */
 export interface DayRow {
   kind: "day";
   key: string;
   text: string;
 }
 
-/** Above the first message that the reader has not seen. */
+/** Above the first message that the reader has not seen: a list item `li.unread`. */
 export interface UnreadRow {
   kind: "unread";
   key: "unread";

@@ -27,7 +27,7 @@ export class Typing {
     this.#stop = [
       room.onSignal(({ event, sender }) => {
         // The application may have other signals one day.
-        if ((event as string) === SIGNAL) this.#heard(sender);
+        if ((event as string) === SIGNAL && sender !== null) this.#heard(sender);
       }),
       room.onMessage(({ sender }) => {
         if (sender !== null) this.#stopped(sender.id);
