@@ -1,5 +1,6 @@
 import { createApp } from "vue";
 
+import "./app.css";
 import App from "./App.vue";
 import { credentials } from "./auth/index.js";
 import { mayGoOnAs } from "./components/auth/index.js";

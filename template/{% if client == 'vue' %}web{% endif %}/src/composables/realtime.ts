@@ -7,6 +7,7 @@ import type { Application } from "../events.js";
 import type { Client, Room } from "../realtime/index.js";
 import type { DataOf, ResultOf } from "../realtime/types.js";
 import { observed } from "./observed.js";
+import { RoomUses } from "./uses.js";
 
 export type AppClient = Client<Application>;
 export type AppRoom = Room<Application>;
@@ -14,18 +15,21 @@ type Publishes = Application["publishes"];
 type Sends = Application["sends"];
 type Calls = Application["calls"];
 
-const KEY: InjectionKey<AppClient> = Symbol("client");
+interface Realtime {
+  client: AppClient;
+  uses: RoomUses;
+}
+
+const KEY: InjectionKey<Realtime> = Symbol("realtime");
 
 /** A plugin that gives this client to every component: `app.use(withClient(client))`. */
 export function withClient(client: AppClient): Plugin {
-  return { install: (app) => app.provide(KEY, client) };
+  return { install: (app) => app.provide(KEY, { client, uses: new RoomUses(client) }) };
 }
 
 /** The client of the app. */
 export function useClient(): AppClient {
-  const client = inject(KEY);
-  if (client === undefined) throw new Error("The app has no client: app.use(withClient(client)).");
-  return client;
+  return useRealtime().client;
 }
 
 /** The connection, its user, the rooms, and how many own messages are not acknowledged. */
@@ -43,8 +47,8 @@ export function useConnection() {
 }
 
 /**
- * A room, which the client enters. When `name` changes, this follows the room of that name.
- * The client stays in each of them, also when the component is gone, until `client.leave`.
+ * A room. When `name` changes, this follows the room of that name. A room that the client is
+ * not in, it enters now, and leaves when no component uses it any more.
  */
 export function useRoom(name: MaybeRefOrGetter<string>) {
   const room = useEntered(name);
@@ -102,15 +106,27 @@ export function useCall<N extends keyof Calls>(event: N) {
   return { call, result, error, isPending };
 }
 
+function useRealtime(): Realtime {
+  const realtime = inject(KEY);
+  if (realtime === undefined) throw new Error("app.use(withClient(client)) is missing.");
+  return realtime;
+}
+
 function useEntered(name: MaybeRefOrGetter<string>): Readonly<Ref<AppRoom>> {
-  const client = useClient();
-  const room = shallowRef(client.enter(toValue(name)));
+  const { uses } = useRealtime();
+  const first = uses.begin(toValue(name));
+  const room = shallowRef(first.room);
+  let end = first.end;
   watch(
     () => toValue(name),
     (next) => {
-      room.value = client.enter(next);
+      end();
+      const use = uses.begin(next);
+      room.value = use.room;
+      end = use.end;
     },
     { flush: "sync" },
   );
+  onScopeDispose(() => end());
   return room;
 }
