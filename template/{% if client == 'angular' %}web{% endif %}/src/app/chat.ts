@@ -1,4 +1,13 @@
-import { computed, DOCUMENT, effect, inject, Injectable, signal, type Signal, type WritableSignal } from "@angular/core";
+import {
+  computed,
+  DOCUMENT,
+  effect,
+  inject,
+  Injectable,
+  signal,
+  type Signal,
+  type WritableSignal,
+} from "@angular/core";
 import { problemWith, roomInAddress, storedRooms, storeRooms } from "../chat/rooms.js";
 import { rows } from "../chat/rows.js";
 import { Typing } from "../chat/typing.js";

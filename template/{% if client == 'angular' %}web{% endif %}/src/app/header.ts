@@ -9,9 +9,12 @@ import { Realtime } from "./realtime.js";
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `
     <h1>{{ title }}</h1>
-    <p id="connection" role="status" [attr.data-state]="connection.status().state">
-      {{ connection.words().state }}
-    </p>
+    <p
+      id="connection"
+      role="status"
+      [attr.data-state]="connection.status().state"
+      [textContent]="connection.words().state"
+    ></p>
     <p id="user">{{ user()?.name }}</p>
     <ng-content />
   `,

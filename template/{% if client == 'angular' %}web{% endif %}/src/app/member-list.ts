@@ -9,14 +9,15 @@ import { Realtime } from "./realtime.js";
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `
     <h2 id="members-title">
-      Members (<span class="member-count">{{ room().memberCount() }}</span
-      >)
+      Members (<span class="member-count" [textContent]="room().memberCount()"></span>)
     </h2>
     <ul id="members">
       @for (member of members().listed; track member.id) {
         <li [attr.data-user]="member.id">
-          <bdi>{{ member.name }}</bdi
-          >{{ member.id === user()?.id ? " (you)" : "" }}
+          <bdi>{{ member.name }}</bdi>
+          @if (member.id === user()?.id) {
+            <span>&ngsp;(you)</span>
+          }
         </li>
       }
       @if (members().more; as more) {
@@ -28,5 +29,7 @@ import { Realtime } from "./realtime.js";
 export class MemberList {
   protected readonly user = inject(Realtime).user;
   protected readonly room = inject(Chat).room;
-  protected readonly members = computed(() => memberList(this.room().members(), this.room().memberCount()));
+  protected readonly members = computed(() =>
+    memberList(this.room().members(), this.room().memberCount()),
+  );
 }
