@@ -21,7 +21,7 @@ from tests.test_pages import CLIENTS
 DOCS = ROOT / "docs"
 PICTURE = DOCS / "chat.png"
 FOLDER = DOCS / "screenshots"
-SIZE: ViewportSize = {"width": 784, "height": 560}
+SIZE: ViewportSize = {"width": 784, "height": 500}
 PHONE: ViewportSize = {"width": 390, "height": 700}
 SCALE = 1.5
 
