@@ -65,6 +65,7 @@ COMMON = {
     "app/realtime/rooms.py",
     "app/realtime/server/__init__.py",
     "app/realtime/server/asgi.py",
+    "app/realtime/server/cross_origin.py",
     "app/realtime/server/frames.py",
     "app/realtime/server/hand_over.py",
     "app/realtime/server/handshake.py",

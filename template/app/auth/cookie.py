@@ -34,7 +34,10 @@ async def authenticate(connection: HTTPConnection, user: SessionUser) -> LoggedI
 
 
 AUTHENTICATION = Authentication(
-    authenticate, routers=[make_router(authenticate, router)], open_session=open_session
+    authenticate,
+    routers=[make_router(authenticate, router)],
+    open_session=open_session,
+    is_sent_by_browsers=True,
 )
 
 CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -108,7 +108,10 @@ async def redeem(ticket: str, database: Database) -> LoggedInUser | None:
 
 
 AUTHENTICATION = Authentication(
-    authenticate, routers=[make_router(authenticate, router)], open_session=open_session
+    authenticate,
+    routers=[make_router(authenticate, router)],
+    open_session=open_session,
+    is_sent_by_browsers=True,
 )
 
 CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]
