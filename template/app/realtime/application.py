@@ -15,6 +15,7 @@ from app.realtime import api, operations
 from app.realtime.actions import Actions, May
 from app.realtime.authentication import Authentication
 from app.realtime.broker import BrokerUnavailable, create_backend
+from app.realtime.contract.messages import Messages
 from app.realtime.endpoint import make_router
 from app.realtime.events import Events
 from app.realtime.handlers import Handlers
@@ -93,6 +94,10 @@ class Application(FastAPI):
             self.include_router(router)
         if settings.api_keys:
             self.include_router(api.router)
+
+    def messages(self) -> Messages:
+        """What the application and its clients send each other. Raises TypeError."""
+        return Messages.of(self.state.events, self._handlers.calls)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:

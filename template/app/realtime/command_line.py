@@ -3,6 +3,7 @@
 - `python -m app` serves in production.
 - `python -m app publish ROOM EVENT [JSON]` publishes an event to a room.
 - `python -m app notify USER EVENT [JSON]` publishes an event to a user.
+- `python -m app typescript [--output FILE]` writes the types of the events, for a client.
 """
 
 import argparse
@@ -10,11 +11,15 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 from pydantic import ValidationError
+from uvicorn.importer import import_from_string
 
+from app.realtime.application import Application
 from app.realtime.broker import BrokerUnavailable, IdTaken
+from app.realtime.contract.typescript import typescript
 from app.realtime.events import Event, Events, Signal, UnknownEvent
 from app.realtime.identity import room_of_user
 from app.realtime.publisher import LocalBroker, open_publisher
@@ -30,6 +35,9 @@ def main(
     `application` is what is served, as "module:name".
     """
     arguments = parse_arguments()
+    if arguments.command == "typescript":
+        write(typescript(load_application(application).messages()), arguments.output)
+        return
     settings = load_settings()
     if arguments.command is None:
         serve(application, settings)
@@ -63,7 +71,27 @@ def parse_arguments() -> argparse.Namespace:
         command.add_argument("event", metavar="EVENT", help="its name, such as chat.message")
         command.add_argument("data", metavar="JSON", nargs="?", default="{}", help="its data")
         command.add_argument("--id", help="makes it safe to repeat the command")
+    types = commands.add_parser("typescript", help="write the types of the events, for a client")
+    types.add_argument("--output", type=Path, metavar="FILE", help="such as web/src/events.ts")
     return parser.parse_args()
+
+
+def load_application(name: str) -> Application:
+    """The application that "module:name" names."""
+    application = import_from_string(name)
+    assert isinstance(application, Application)  # noqa: S101 - app/main.py makes one
+    return application
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write to a file, or without one to the standard output."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        sys.exit(f"{output} can't be written: {error.strerror}")
 
 
 async def publish(
