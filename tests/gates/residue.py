@@ -9,7 +9,10 @@ from tests.gates.files import files_in
 from tests.template import Combination, choices
 
 STATEMENT = re.compile(r"\{%|%\}|_copier")
-"""Of those, what has no other meaning where two braces are common."""
+"""Of those, what has no other meaning in `BRACES`."""
+
+BRACES = ("web/src/", "app/realtime/contract/typescript.py")
+"""Where two braces are common."""
 
 ANSWERS = ".copier-answers.yml"
 """It records the answers, so it names options."""
@@ -80,6 +83,7 @@ FREE_FILES = {
     "tests/engine/broker/rabbitmq/test_settings.py": {"accounts", "none"},
     "tests/engine/broker/rabbitmq/test_tls.py": {"accounts", "none"},
     "tests/support/broker/rabbitmq.py": {"accounts", "none"},
+    "app/realtime/command_line.py": {"page"},  # writes types for one
     # The engine serves every style, and says what a login is to a socket.
     "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},
@@ -129,7 +133,7 @@ def traces_of_jinja(project: Path) -> list[str]:
         text = (project / name).read_text(errors="replace")
         if name.startswith(".github/"):
             text = WORKFLOW_EXPRESSION.sub("", text)
-        delimiter = STATEMENT if name.startswith("web/src/") else JINJA
+        delimiter = STATEMENT if name.startswith(BRACES) else JINJA
         findings += [f"{name}:{number}: {line}" for number, line in lines_with(delimiter, text)]
     return findings
 
