@@ -1,8 +1,8 @@
+import { consequence } from "../chat/auth/accounts/login.js";
+import { $ } from "../dom.js";
+
 // How often to count again while the question is there (milliseconds).
 const COUNT = 200;
-
-const dialog = document.querySelector("#unsent");
-const words = document.querySelector("#unsent-text");
 
 /**
  * Resolves to whether to log out. If messages would be lost, the user decides. They may
@@ -10,8 +10,9 @@ const words = document.querySelector("#unsent-text");
  */
 export function mayLose(countUnsent) {
   if (countUnsent() === 0) return true;
+  const dialog = $("#unsent");
   const count = () => {
-    words.textContent = consequence(countUnsent());
+    $("#unsent-text").textContent = consequence(countUnsent());
   };
   count();
   const counting = setInterval(count, COUNT);
@@ -23,10 +24,4 @@ export function mayLose(countUnsent) {
       resolve(dialog.returnValue === "leave");
     };
   });
-}
-
-function consequence(unsent) {
-  if (unsent === 0) return "The server has all of your messages now.";
-  if (unsent === 1) return "The server has not confirmed 1 message. It would be lost.";
-  return `The server has not confirmed ${unsent} messages. They would be lost.`;
 }
