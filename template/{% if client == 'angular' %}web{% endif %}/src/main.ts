@@ -1,4 +1,4 @@
 import { bootstrapApplication } from "@angular/platform-browser";
-import { App } from "./app/app.js";
+import { App, config } from "./app/auth/index.js";
 
-bootstrapApplication(App).catch((error: unknown) => console.error(error));
+bootstrapApplication(App, config).catch((error: unknown) => console.error(error));
