@@ -5,7 +5,16 @@ import { defineConfig } from "vitest/config";
 const SERVER = "http://127.0.0.1:8000";
 
 // What the server answers while you develop; Vite serves everything else. Add your own routes.
-const PATHS = ["/ws", "/auth", "/api", "/healthz", "/readyz", "/docs", "/openapi.json", "/asyncapi"];
+const PATHS = [
+  "/ws",
+  "/auth",
+  "/api",
+  "/healthz",
+  "/readyz",
+  "/docs",
+  "/openapi.json",
+  "/asyncapi",
+];
 
 // The Host header stays that of the page (no `changeOrigin`): the server accepts sockets of pages
 // whose origin has the same host, and refuses those of other pages here, too.

@@ -32,12 +32,7 @@ export function Panel({ room, rooms, user, unread }: Props) {
 
   return (
     <aside id="panel" ref={panel} popover="auto" aria-label="Rooms and members">
-      <button
-        id="close-panel"
-        type="button"
-        popoverTarget="panel"
-        popoverTargetAction="hide"
-      >
+      <button id="close-panel" type="button" popoverTarget="panel" popoverTargetAction="hide">
         Close
       </button>
       <nav aria-labelledby="rooms-title">

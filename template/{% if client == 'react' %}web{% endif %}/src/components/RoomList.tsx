@@ -19,7 +19,11 @@ export function RoomList({ names, current, unread, onOpen }: Props) {
     <ul id="rooms">
       {names.map((name) => (
         <li key={name} data-room={name}>
-          <a href={`#${name}`} aria-current={name === current ? "page" : undefined} onClick={onOpen}>
+          <a
+            href={`#${name}`}
+            aria-current={name === current ? "page" : undefined}
+            onClick={onOpen}
+          >
             <span className="name">{name}</span>{" "}
             <span className="badge" hidden={unread(name) === 0}>
               <span>{badge(unread(name))}</span>

@@ -18,7 +18,7 @@ export function useUnread(shown: string) {
   const unread = store.current();
   const total = unread?.total ?? 0;
   useEffect(() => {
-    document.title = titleWith(APPLICATION, total);
+    showTitle(titleWith(APPLICATION, total));
   }, [total]);
   return {
     total,
@@ -47,4 +47,8 @@ function unreadStore(client: Client<Application>) {
       };
     },
   };
+}
+
+function showTitle(title: string): void {
+  document.title = title;
 }

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import type { Application } from "../events.js";
-import type { DataOf, ResultOf } from "../realtime/index.js";
+import type { DataOf, ResultOf } from "../realtime/types.js";
 import { useRealtime } from "./RealtimeProvider.js";
 
 type Calls = Application["calls"];
@@ -18,7 +18,7 @@ interface CallState<Result> {
  * Ask the server something. `call` also resolves to the result, and rejects with the error. An
  * answer that comes after the component is unmounted, or after the next call, is dropped.
  */
-export function useCall<Name extends keyof Calls>(event: Name) {
+export function useCall<Name extends keyof Calls & string>(event: Name) {
   type Result = ResultOf<Calls[Name]>;
   const { client } = useRealtime();
   const [state, setState] = useState<CallState<Result>>({

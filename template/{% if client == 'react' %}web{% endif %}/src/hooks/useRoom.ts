@@ -8,7 +8,10 @@ import { useVersion } from "./useVersion.js";
 type RoomOfApplication = Room<Application>;
 
 /** A room at one moment, and what one can do there. The functions stay the same. */
-export type RoomView = Readonly<Omit<RoomOfApplication, "subscribe">>;
+export interface RoomView extends Readonly<Omit<RoomOfApplication, "subscribe">> {
+  /** The room itself, which changes: for code that is not a component. */
+  readonly current: RoomOfApplication;
+}
 
 interface Options {
   /** Whether to stay in the room when no component uses it any more. */
@@ -29,6 +32,7 @@ export function useRoom(name: string, { keep = false }: Options = {}): RoomView 
 
 function stateOf(room: RoomOfApplication) {
   return {
+    current: room,
     name: room.name,
     state: room.state,
     isKnown: room.isKnown,

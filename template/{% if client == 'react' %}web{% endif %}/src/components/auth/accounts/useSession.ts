@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { logout, whoAmI } from "../../../auth/index.js";
 import { goodbye, NOT_KEPT, sayGoodbye, whyEnded } from "../../../chat/auth/accounts/login.js";
 import { useRealtime } from "../../../hooks/index.js";
+import type { Member } from "../../../realtime/index.js";
 import { mayGoOnAs, reload } from "./owner.js";
 
 type Session = { state: "unknown" | "in" } | { state: "out"; reason: string };
@@ -21,15 +22,19 @@ export function useSession() {
   const leaving = useRef<Promise<unknown>>(null);
 
   const enter = useCallback(
-    async (reason: string) => {
+    (reason: string) => {
+      const found = (user: Member | null | undefined): void => {
+        if (user === null) {
+          setSession({ state: "out", reason });
+        } else if (user === undefined || mayGoOnAs(user)) {
+          setSession({ state: "in" });
+          void client.connect();
+        }
+      };
       // Undefined when the server can't be asked: the connection will find out.
-      const user = await whoAmI().catch(() => undefined);
-      if (user === null) {
-        setSession({ state: "out", reason });
-      } else if (user === undefined || mayGoOnAs(user)) {
-        setSession({ state: "in" });
-        void client.connect();
-      }
+      return whoAmI()
+        .catch(() => undefined)
+        .then(found);
     },
     [client],
   );
