@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { shallowRef } from "vue";
+import type { Plugin } from "vue";
 
 import type { Application } from "../events.js";
 import type { ScriptedServer } from "../realtime/testing.js";
@@ -10,9 +11,10 @@ import type { AppClient } from "./realtime.js";
 
 let client: AppClient;
 let server: ScriptedServer;
+let plugin: Plugin;
 
 beforeEach(() => {
-  ({ client, server } = scripted());
+  ({ client, server, plugin } = scripted());
 });
 
 async function connect() {
@@ -24,12 +26,14 @@ async function connect() {
 
 /** What the client has sent, as "type room". */
 function heard(): string[] {
-  return server.heard().map((message) => `${message.type} ${"room" in message ? message.room : ""}`);
+  return server
+    .heard()
+    .map((message) => `${message.type} ${"room" in message ? message.room : ""}`);
 }
 
 describe("useConnection", () => {
   it("follows the connection", async () => {
-    const { made } = compose(client, useConnection);
+    const { made } = compose(plugin, useConnection);
     expect(made.status.value.state).toBe("idle");
     expect(made.user.value).toBeNull();
     await connect();
@@ -45,14 +49,15 @@ describe("useConnection", () => {
   });
 
   it("says what is missing in an app without a client", () => {
-    expect(() => useConnection()).toThrow();
+    const nothing = { install: () => undefined };
+    expect(() => compose(nothing, useConnection)).toThrow("withClient(client)");
   });
 });
 
 describe("useRoom", () => {
   it("follows the log of a room", async () => {
     await connect();
-    const { made } = compose(client, () => useRoom("lobby"));
+    const { made } = compose(plugin, () => useRoom("lobby"));
     await settle();
     server.joined(1);
     server.message(1, "one");
@@ -66,7 +71,7 @@ describe("useRoom", () => {
 
   it("publishes and sends signals", async () => {
     await connect();
-    const { made } = compose(client, () => useRoom("lobby"));
+    const { made } = compose(plugin, () => useRoom("lobby"));
     await settle();
     server.joined(0);
     heard();
@@ -80,7 +85,7 @@ describe("useRoom", () => {
   it("follows its name, and leaves the room that nobody uses any more", async () => {
     await connect();
     const name = shallowRef("lobby");
-    const { made } = compose(client, () => useRoom(name));
+    const { made } = compose(plugin, () => useRoom(name));
     await settle();
     server.joined(0);
     name.value = "garden";
@@ -94,13 +99,13 @@ describe("useRoom", () => {
   });
 
   it("leaves a room with the last component that uses it", async () => {
-    const one = compose(client, () => useRoom("lobby"));
-    const other = compose(client, () => usePresence("lobby"));
+    const one = compose(plugin, () => useRoom("lobby"));
+    const other = compose(plugin, () => usePresence("lobby"));
     one.unmount();
     await settle();
     expect(client.rooms.has("lobby")).toBe(true);
     other.unmount();
-    const next = compose(client, () => useRoom("lobby"));
+    const next = compose(plugin, () => useRoom("lobby"));
     await settle();
     expect(client.rooms.has("lobby")).toBe(true);
     next.unmount();
@@ -110,14 +115,14 @@ describe("useRoom", () => {
 
   it("does not leave a room that the client was in before", async () => {
     client.enter("lobby");
-    compose(client, () => useRoom("lobby")).unmount();
+    compose(plugin, () => useRoom("lobby")).unmount();
     await settle();
     expect(client.rooms.has("lobby")).toBe(true);
   });
 
   it("is not told of changes when the component is gone", async () => {
     const room = client.enter("lobby");
-    const { made, unmount } = compose(client, () => useRoom("lobby"));
+    const { made, unmount } = compose(plugin, () => useRoom("lobby"));
     unmount();
     const before = made.entries.value;
     room.notice("nobody listens");
@@ -129,7 +134,7 @@ describe("useRoom", () => {
 describe("usePresence", () => {
   it("says who is in a room", async () => {
     await connect();
-    const { made } = compose(client, () => usePresence("lobby"));
+    const { made } = compose(plugin, () => usePresence("lobby"));
     await settle();
     server.joined(0);
     await settle();
@@ -147,7 +152,7 @@ describe("useCall", () => {
 
   it("has the result", async () => {
     await connect();
-    const { made } = compose(client, double);
+    const { made } = compose(plugin, double);
     const call = made.call({ number: 2 } as never);
     expect(made.isPending.value).toBe(true);
     server.says({ type: "result", id: id(), event: "doubled", data: { number: 4 } });
@@ -158,7 +163,7 @@ describe("useCall", () => {
 
   it("has the error", async () => {
     await connect();
-    const { made } = compose(client, double);
+    const { made } = compose(plugin, double);
     const call = made.call({} as never);
     server.error("refused", id(), "not on Sundays", null);
     await call;
@@ -168,7 +173,7 @@ describe("useCall", () => {
 
   it("has the answer to the newest call only", async () => {
     await connect();
-    const { made } = compose(client, double);
+    const { made } = compose(plugin, double);
     const first = made.call({ number: 1 } as never);
     const firstId = id();
     const second = made.call({ number: 2 } as never);
@@ -181,7 +186,7 @@ describe("useCall", () => {
 
   it("awaits no answer when the component is gone", async () => {
     await connect();
-    const { made, unmount } = compose(client, double);
+    const { made, unmount } = compose(plugin, double);
     const call = made.call({} as never);
     unmount();
     await call;
@@ -206,7 +211,10 @@ describe("the types of the application", () => {
       () => useCall("no.such.call"),
     ];
     const right: ((room: Room) => unknown)[] = [
-      (room) => room.publish("chat.message", { text: "" } satisfies Application["publishes"]["chat.message"]),
+      (room) =>
+        room.publish("chat.message", {
+          text: "",
+        } satisfies Application["publishes"]["chat.message"]),
       (room) => room.signal("chat.typing", {}),
     ];
     expect([...wrong, ...right]).toHaveLength(7);

@@ -1,7 +1,7 @@
 import { mount } from "@vue/test-utils";
 import { afterEach } from "vitest";
 import { defineComponent, nextTick } from "vue";
-import type { Component } from "vue";
+import type { Component, Plugin } from "vue";
 
 import { withClient } from "../composables/realtime.js";
 import type { AppClient } from "../composables/realtime.js";
@@ -14,28 +14,29 @@ afterEach(() => {
   for (const unmount of mounted.splice(0)) unmount();
 });
 
-/** A client whose server is scripted. `mayGoOnAs` is an option of the client. */
-export function scripted(options = {}): { client: AppClient; server: ScriptedServer } {
+/** A client whose server is scripted, and the plugin for its apps. */
+export function scripted() {
   const server = new ScriptedServer();
-  return { client: new Client(credentials, { url: URL_OF_SERVER, ...options }), server };
+  const client: AppClient = new Client(credentials, { url: URL_OF_SERVER });
+  return { client, server, plugin: withClient(client) };
 }
 
-/** Mount a component in the document, in an app with this client. */
-export function mountWith(client: AppClient, component: Component, props = {}) {
+/** Mount a component in the document, in an app with this plugin. */
+export function mountWith(plugin: Plugin, component: Component, props = {}) {
   const wrapper = mount(component, {
     props,
     attachTo: document.body,
-    global: { plugins: [withClient(client)] },
+    global: { plugins: [plugin] },
   });
   mounted.push(() => wrapper.unmount());
   return wrapper;
 }
 
-/** What a composable returns in a component of an app with this client. */
-export function compose<T>(client: AppClient, composable: () => T) {
+/** What a composable returns in a component of an app with this plugin. */
+export function compose<T>(plugin: Plugin, composable: () => T) {
   const made: T[] = [];
   const wrapper = mountWith(
-    client,
+    plugin,
     defineComponent(() => {
       made.push(composable());
       return () => null;
@@ -51,8 +52,8 @@ export async function settle(): Promise<void> {
 }
 
 /** The element of a selector. */
-export function find<E extends HTMLElement = HTMLElement>(selector: string): E {
-  const element = document.querySelector<E>(selector);
+export function find(selector: string): HTMLElement {
+  const element = document.querySelector<HTMLElement>(selector);
   if (element === null) throw new Error(`There is no ${selector}.`);
   return element;
 }
