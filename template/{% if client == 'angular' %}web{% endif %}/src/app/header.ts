@@ -1,0 +1,26 @@
+import { ChangeDetectionStrategy, Component, inject } from "@angular/core";
+import { Connection } from "./connection.js";
+import { TITLE } from "./document.js";
+import { Realtime } from "./realtime.js";
+
+/** The header of the page: its name, the state of the connection, and who the user is. */
+@Component({
+  selector: "[app-header]",
+  changeDetection: ChangeDetectionStrategy.OnPush,
+  template: `
+    <h1>{{ title }}</h1>
+    <p
+      id="connection"
+      role="status"
+      [attr.data-state]="connection.status().state"
+      [textContent]="connection.words().state"
+    ></p>
+    <p id="user">{{ user()?.name }}</p>
+    <ng-content />
+  `,
+})
+export class Header {
+  protected readonly title = inject(TITLE);
+  protected readonly connection = inject(Connection);
+  protected readonly user = inject(Realtime).user;
+}
