@@ -165,17 +165,28 @@ def test_the_page_reconnects_after_a_restart(browser: Browser, guests: AppServer
         (
             exchange,
             (
-                "static/connection.js",
-                "    this.#onMessage(message);",
-                '    if (message.type !== "message") this.#onMessage(message);',
+                "static/realtime/connection.js",
+                "    this.#listeners.onMessage(message);",
+                '    if (message.type !== "message") this.#listeners.onMessage(message);',
             ),
         ),
         (exchange, ("", "</body>", "<script>document.title = 1;</script></body>")),
         (exchange, ("", "</body>", '<p style="color: red">red</p></body>')),
-        (exchange_markup, ("static/log.js", "text.textContent = entry", "text.innerHTML = entry")),
+        (
+            exchange_markup,
+            (
+                "static/message.js",
+                "text.append(...content(entry));",
+                "text.innerHTML = textOf(entry);",
+            ),
+        ),
         (
             outlive_a_restart,
-            ("static/connection.js", "this.#after(delay, () => this.connect());", ""),
+            (
+                "static/realtime/connection.js",
+                "setTimeout(() => void this.connect(), delay);",
+                "0;",
+            ),
         ),
     ],
     ids=["lost", "inline script", "inline style", "markup", "no reconnection"],

@@ -103,8 +103,8 @@ def names_for(definitions: Iterable[str]) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for name in definitions:
-        short = re.sub(r"\W", "_", name.removesuffix("-Output").replace("-Input", "Input"))
-        short = re.sub(r"^(?=\d)", "_", short)
+        plain, _, mode = name.partition("-")
+        short = re.sub(r"\W", "_", plain).strip("_") + ("Input" if mode == "Input" else "")
         chosen, number = short, 2
         while chosen in names.values():
             chosen, number = f"{short}{number}", number + 1

@@ -206,6 +206,9 @@ def fitted(head: str, types: Sequence[str]) -> str:
     if len(line) <= WIDTH or len(types) == 1:
         return line
     indent = " " * (len(head) - len(head.lstrip()) + 2)
+    next_line = f"{indent}{' | '.join(types)};"
+    if len(next_line) <= WIDTH:
+        return f"{head}\n{next_line}"
     return head + "".join(f"\n{indent}| {it}" for it in types) + ";"
 
 
