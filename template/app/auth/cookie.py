@@ -48,6 +48,7 @@ AUTHENTICATION = Authentication(
     authenticate,
     routers=[make_router(authenticate, router)],
     open_session=open_session,
+    is_sent_by_browsers=True,
     security=SECURITY,
 )
 

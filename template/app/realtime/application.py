@@ -24,6 +24,7 @@ from app.realtime.handlers import Handlers
 from app.realtime.limits import ConnectionLimits
 from app.realtime.manager import ConnectionManager
 from app.realtime.parser import ClientMessages
+from app.realtime.server.cross_origin import CrossOrigin
 from app.realtime.server.hand_over import HandOver
 from app.realtime.server.head import HeadRequests
 from app.realtime.server.headers import SecurityHeaders
@@ -141,7 +142,14 @@ class Application(FastAPI):
         self.user_middleware.append(Middleware(HeadRequests))
         # Middleware inside of HandOver is gone once a socket is handed over.
         app = StartFailures(super().build_middleware_stack())
-        served = HandOver(app, settings.ping_timeout or None)
+        served: ASGIApp = HandOver(app, settings.ping_timeout or None)
+        if settings.allowed_origins:
+            authentication: Authentication = self.state.authentication
+            served = CrossOrigin(
+                served,
+                settings.allowed_origins,
+                with_credentials=authentication.is_sent_by_browsers,
+            )
         return SecurityHeaders(
             served,
             is_production=settings.environment == "production",

@@ -50,5 +50,7 @@ class Authentication:
     """What clients may send on a socket beyond the engine's messages."""
     open_session: OpenSession | None = None
     """Without it, a socket never ends because of its login."""
+    is_sent_by_browsers: bool = False
+    """Whether browsers send the credential by themselves, with every request."""
     security: Security | None = None
     """Without it, anybody may connect."""

@@ -1,0 +1,1 @@
+"""What all styles with accounts have in common."""
