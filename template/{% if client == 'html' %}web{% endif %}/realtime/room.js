@@ -90,7 +90,7 @@ export class RoomSession {
   }
 
   get hasEarlier() {
-    return this.#isInLog && this.#log.earliest !== null;
+    return this.isKnown && this.state !== "evicted" && this.#log.earliest !== null;
   }
 
   get isLoading() {
@@ -113,8 +113,7 @@ export class RoomSession {
 
   loadEarlier() {
     const before = this.#log.earliest;
-    if (before === null || !this.isKnown) return Promise.resolve();
-    return this.#earlier.load(before);
+    return this.hasEarlier && before !== null ? this.#earlier.load(before) : Promise.resolve();
   }
 
   /** Nobody looks at the room any more. */
@@ -196,7 +195,7 @@ export class RoomSession {
     this.#waitingSignals.clear();
     this.#mutedSignals.clear();
     this.#outbox.disconnected();
-    this.#earlier.unanswered();
+    this.#earlier.unheard();
     if (this.state !== "evicted") this.#become("outside");
   }
 
@@ -324,7 +323,7 @@ export class RoomSession {
   unheard(id) {
     if (id !== undefined) this.#outbox.unheard(id);
     else if (this.state === "joining") this.#become("outside");
-    else if (this.isLoading) this.#earlier.unanswered();
+    else this.#earlier.unheard();
   }
 
   /** The server refused a message. */
@@ -339,7 +338,7 @@ export class RoomSession {
     if (code === "invalid" || code === "forbidden" || code === "refused") {
       // The application has no such signal, or does not allow it here.
       this.#mutedSignals.add(this.#lastSignal);
-    } else if (code === "rate_limited") this.#earlier.unanswered(seconds * 1000);
+    } else if (code === "rate_limited") this.#earlier.askAfter(seconds * 1000);
     else this.#earlier.end();
   }
 
