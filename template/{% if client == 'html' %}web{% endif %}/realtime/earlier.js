@@ -46,13 +46,20 @@ export class Earlier {
     return { type: "history", room: this.#room, before: this.#request.before, limit: PAGE };
   }
 
-  /** The server was not asked, or could not answer. Ask again after so many milliseconds. */
-  unanswered(after = 0) {
+  /** The server did not carry out the request, or the connection is gone: ask again. */
+  unheard() {
+    clearTimeout(this.#pause);
+    if (this.#request !== null) this.#request.isSent = false;
+  }
+
+  /** Ask again after so many milliseconds. */
+  askAfter(milliseconds) {
+    if (this.#request === null) return;
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
-      if (this.#request !== null) this.#request.isSent = false;
+      this.unheard();
       this.#onChange();
-    }, after);
+    }, milliseconds);
   }
 
   /** Nothing more is loaded. */

@@ -5,7 +5,6 @@ import { Members } from "./members.js";
 import { Outbox } from "./outbox.js";
 import { newId } from "./protocol.js";
 
-const MISSED = "The connection was interrupted. Messages may be missing here.";
 const EVICTED = "You were removed from this room.";
 /**
  * A room as this client knows it: its position in the sequence of messages, its log, and
@@ -90,7 +89,7 @@ export class RoomSession {
   }
 
   get hasEarlier() {
-    return this.#isInLog && this.#log.earliest !== null;
+    return this.isKnown && this.state !== "evicted" && this.#log.earliest !== null;
   }
 
   get isLoading() {
@@ -113,8 +112,7 @@ export class RoomSession {
 
   loadEarlier() {
     const before = this.#log.earliest;
-    if (before === null || !this.isKnown) return Promise.resolve();
-    return this.#earlier.load(before);
+    return this.hasEarlier && before !== null ? this.#earlier.load(before) : Promise.resolve();
   }
 
   /** Nobody looks at the room any more. */
@@ -196,7 +194,7 @@ export class RoomSession {
     this.#waitingSignals.clear();
     this.#mutedSignals.clear();
     this.#outbox.disconnected();
-    this.#earlier.unanswered();
+    this.#earlier.unheard();
     if (this.state !== "evicted") this.#become("outside");
   }
 
@@ -216,12 +214,11 @@ export class RoomSession {
     const since = this.#position;
     if (since !== null && !(recovered && epoch === since.epoch)) {
       this.#position = null;
+      this.#log.gap(since.offset);
       this.#become("outside");
-      const { last } = this.#log;
-      if (!(last?.kind === "notice" && last.text === MISSED)) this.notice(MISSED);
       return;
     }
-    this.#log.begin(epoch);
+    this.#log.begin(epoch, offset);
     this.#joinedAt = { epoch, offset };
     this.#become("replaying");
     if (offset === (since?.offset ?? 0)) this.replayed();
@@ -239,13 +236,11 @@ export class RoomSession {
   /** A message; `own` says whether the user sent it. */
   message(message, own) {
     if (!this.#isInLog) return;
-    const { id, offset } = message;
-    if (offset <= (this.#position?.offset ?? -1)) {
-      // The answer to one of the user's own messages that the room had already.
-      if (this.#outbox.has(id)) this.#show(message, own);
-      return;
+    const { offset } = message;
+    // A late one may be the answer to an own message that the room had already.
+    if (offset > (this.#position?.offset ?? -1)) {
+      this.#position = { epoch: this.#joinedAt.epoch, offset };
     }
-    this.#position = { epoch: this.#joinedAt.epoch, offset };
     this.#show(message, own);
     if (this.state === "replaying" && offset >= this.#joinedAt.offset) this.replayed();
   }
@@ -324,14 +319,15 @@ export class RoomSession {
   unheard(id) {
     if (id !== undefined) this.#outbox.unheard(id);
     else if (this.state === "joining") this.#become("outside");
-    else if (this.isLoading) this.#earlier.unanswered();
+    else this.#earlier.unheard();
   }
 
   /** The server refused a message. */
   rejected(id, code, reason) {
     if (!this.#outbox.rejected(id, code, reason)) return;
     const entry = this.#outbox.settle(id);
-    if (entry !== null) this.#add({ ...entry, state: "sent" });
+    if (entry !== null) this.#log.add({ ...entry, state: "sent" });
+    this.#changed();
   }
 
   /** An error that names no message, inside the room. */
@@ -339,7 +335,7 @@ export class RoomSession {
     if (code === "invalid" || code === "forbidden" || code === "refused") {
       // The application has no such signal, or does not allow it here.
       this.#mutedSignals.add(this.#lastSignal);
-    } else if (code === "rate_limited") this.#earlier.unanswered(seconds * 1000);
+    } else if (code === "rate_limited") this.#earlier.askAfter(seconds * 1000);
     else this.#earlier.end();
   }
 
@@ -352,14 +348,8 @@ export class RoomSession {
 
   #show(message, own) {
     const waiting = this.#outbox.settle(message.id);
-    if (this.#log.has(message.id)) return;
-    const entry = entryOf(message, own, this.isKnown);
-    this.#add(waiting === null ? entry : { ...entry, own: true });
-    if (entry.isNew) this.#messages.notify(entry);
-  }
-
-  #add(entry) {
-    this.#log.add(entry);
+    const entry = entryOf(message, own || waiting !== null, this.isKnown);
+    if (this.#log.add(entry) && entry.isNew) this.#messages.notify(entry);
     this.#changed();
   }
 
