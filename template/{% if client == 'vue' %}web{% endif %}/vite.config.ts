@@ -26,6 +26,7 @@ export default defineConfig({
     environment: "jsdom",
     include: ["src/**/*.test.ts"],
     setupFiles: ["src/testing/setup.ts"],
+    mockReset: true,
     restoreMocks: true,
   },
 });
