@@ -113,9 +113,9 @@ FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
             "text.innerHTML = textOf(row.entry);",
         ),
     ),
-    "every address": (
+    "hidden address": (
         send_hostile_texts,
-        ("static/chat/text.js", "https?:\\/\\/", "\\w+:"),
+        ("static/chat/text.js", "\\p{Cc}\\p{Cf}", ""),
     ),
     "opener": (
         send_links,
