@@ -6,6 +6,8 @@ import { fill, makeItem } from "./message.js";
 
 // How long (milliseconds) a screen reader announces nothing after a change of what is past.
 const SILENCE = 500;
+// How many messages may keep the reader's place: a long log drops the first ones.
+const HELD = 3;
 
 /** The log of the room on display. It scrolls along while the reader is at the end. */
 export class Log {
@@ -103,19 +105,22 @@ export class Log {
     return item;
   }
 
-  /** Returns what puts the first visible item back in its place after a change above it. */
+  /**
+   * Returns what puts the first visible messages back in their place after a change above
+   * them. Their lower ends stay where they are: the first one may lose its sender's name.
+   */
   #holdPlace() {
-    const top = this.#frame.getBoundingClientRect().top;
+    const { top } = this.#frame.getBoundingClientRect();
     const places = [];
-    for (const item of this.#list.children) {
-      const box = item.getBoundingClientRect();
-      if (box.bottom > top) places.push([item, box.top]);
-      if (places.length === 3) break;
+    for (const item of this.#list.querySelectorAll(".message")) {
+      const { bottom } = item.getBoundingClientRect();
+      if (bottom > top) places.push({ item, bottom });
+      if (places.length === HELD) break;
     }
     return () => {
-      const held = places.find(([item]) => item.isConnected);
+      const held = places.find(({ item }) => item.isConnected);
       if (held === undefined) return;
-      this.#frame.scrollTop += held[0].getBoundingClientRect().top - held[1];
+      this.#frame.scrollTop += held.item.getBoundingClientRect().bottom - held.bottom;
     };
   }
 

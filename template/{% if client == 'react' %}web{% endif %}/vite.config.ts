@@ -34,7 +34,7 @@ export default defineConfig({
   },
   server: { proxy },
   test: {
-    environment: "jsdom",
+    environment: "node",
     include: ["src/**/*.test.{ts,tsx}"],
     restoreMocks: true,
   },
