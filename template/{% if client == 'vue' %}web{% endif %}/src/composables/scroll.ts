@@ -5,7 +5,8 @@ import { isAtEnd, isNearStart } from "../chat/scroll.js";
 
 /**
  * How a log scrolls: along with new messages while the reader is at the end. Anywhere else,
- * the message that is in view stays where it is. `frame` scrolls, and its messages have the
+ * the message that is in view stays where it is: its lower end, because it may lose its
+ * sender's name. `frame` scrolls, and its messages have the
  * class "message". `onNearStart` is called when the reader comes near the start.
  */
 export function useScroll(
@@ -13,7 +14,7 @@ export function useScroll(
   onNearStart: () => void,
 ) {
   const isEnd = shallowRef(true);
-  let inView: { item: Element; top: number } | null = null;
+  let inView: { item: Element; bottom: number } | null = null;
   let lastTop = 0;
 
   // Messages come and grow, and a screen keyboard makes the frame lower.
@@ -33,7 +34,7 @@ export function useScroll(
   });
   onUpdated(() => {
     if (frame.value === null || inView?.item.isConnected !== true) return;
-    frame.value.scrollTop += topOf(inView.item) - inView.top;
+    frame.value.scrollTop += bottomOf(inView.item) - inView.bottom;
   });
 
   function toEnd() {
@@ -54,13 +55,14 @@ export function useScroll(
 }
 
 function firstInView(frame: HTMLElement) {
-  const top = topOf(frame);
+  const { top } = frame.getBoundingClientRect();
   for (const item of frame.querySelectorAll(".message")) {
-    if (item.getBoundingClientRect().bottom > top) return { item, top: topOf(item) };
+    const bottom = bottomOf(item);
+    if (bottom > top) return { item, bottom };
   }
   return null;
 }
 
-function topOf(element: Element): number {
-  return element.getBoundingClientRect().top;
+function bottomOf(element: Element): number {
+  return element.getBoundingClientRect().bottom;
 }
