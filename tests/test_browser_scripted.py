@@ -791,13 +791,6 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
                 "}, SHOWN)",
             ),
             (
-                "same id twice",
-                test_nothing_is_shown_twice,
-                "realtime/room.js",
-                "if (this.#log.has(message.id)) return;",
-                "",
-            ),
-            (
                 "same offset twice",
                 test_nothing_is_shown_twice,
                 "realtime/room.js",

@@ -6,7 +6,7 @@ import { fill, makeItem } from "./message.js";
 
 // How long (milliseconds) a screen reader announces nothing after a change of what is past.
 const SILENCE = 500;
-// How many items may keep the reader's place: the first ones may be separators that go.
+// How many messages may keep the reader's place: a long log drops the first ones.
 const HELD = 3;
 
 /** The log of the room on display. It scrolls along while the reader is at the end. */
@@ -106,13 +106,13 @@ export class Log {
   }
 
   /**
-   * Returns what puts the first visible items back in their place after a change above them.
-   * Their lower ends stay where they are: the first one may lose its sender's name.
+   * Returns what puts the first visible messages back in their place after a change above
+   * them. Their lower ends stay where they are: the first one may lose its sender's name.
    */
   #holdPlace() {
     const { top } = this.#frame.getBoundingClientRect();
     const places = [];
-    for (const item of this.#list.children) {
+    for (const item of this.#list.querySelectorAll(".message")) {
       const { bottom } = item.getBoundingClientRect();
       if (bottom > top) places.push({ item, bottom });
       if (places.length === HELD) break;

@@ -22,5 +22,10 @@ export default defineConfig({
     // The Content-Security-Policy allows no data: addresses.
     assetsInlineLimit: 0,
   },
-  test: { environment: "jsdom", include: ["src/**/*.test.ts"] },
+  test: {
+    environment: "jsdom",
+    include: ["src/**/*.test.ts"],
+    setupFiles: ["src/testing/setup.ts"],
+    restoreMocks: true,
+  },
 });

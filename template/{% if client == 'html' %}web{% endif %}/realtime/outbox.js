@@ -29,10 +29,6 @@ export class Outbox {
     return Array.from(this.#waiting.values(), ({ entry }) => entry);
   }
 
-  has(id) {
-    return this.#waiting.has(id);
-  }
-
   /** Raises RangeError if too many messages wait already. */
   add(entry) {
     if (this.#waiting.size >= MOST) throw new RangeError("Too many messages wait to be sent.");

@@ -148,7 +148,7 @@ def message(document: JSON, key: str) -> Markup:
     for example in found.get("examples", []):
         text = json.dumps(example["payload"], ensure_ascii=False)
         parts.append(element("pre", code(text), tabindex="0"))
-    return element("section", *parts)
+    return element("section", *parts, id=f"model-{name}")
 
 
 def shape(schema: JSON, label: str) -> Markup:

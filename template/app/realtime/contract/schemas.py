@@ -41,6 +41,10 @@ class WireSchema(GenerateJsonSchema):
             return field.get("serialization_exclude_if") is None
         return super().field_is_required(field, total)
 
+    def get_decimal_pattern(self, schema: core_schema.DecimalSchema) -> str | None:  # noqa: ARG002
+        """A client may write a decimal as a string; the server always does, perhaps as 1E+2."""
+        return r"^-?[0-9]+(\.[0-9]+)?$" if self.mode == "validation" else None
+
     def _get_alias_name(self, field: Field, name: str) -> str:
         """The server writes aliases only for models that say `serialize_by_alias`."""
         if self.mode == "serialization" and not self._config.serialize_by_alias:

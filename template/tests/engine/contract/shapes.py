@@ -1,5 +1,9 @@
-"""Events and handlers of every shape that a model can have."""
+"""Events and handlers of every shape that a model can have.
 
+`python -m tests.engine.contract.shapes` serves the example with them.
+"""
+
+import runpy
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -13,6 +17,7 @@ from app.realtime import Call, Event, Signal, handles
 from app.realtime.contract.messages import Messages
 from app.realtime.events import Events
 from app.realtime.handlers import Handlers
+from tests.engine.example import events, handlers
 
 Item = TypeVar("Item")
 
@@ -118,7 +123,7 @@ class Everything(Event, event="every.thing", from_clients=True):
     ]
 
 
-class Moved(Signal, event="moved"):
+class Moved(Signal, event="moved", from_clients=True):
     to: Point
 
 
@@ -128,6 +133,7 @@ class Place(Event, event="place"):
 
 class Placed(Event, event="placed"):
     number: int
+    comment: str | None = None
 
 
 class Full(Event, event="full"):
@@ -135,13 +141,22 @@ class Full(Event, event="full"):
 
 
 @handles(Place)
-async def place(_: Place, __: Call) -> Placed | Full | None: ...
+async def place(place: Place, _: Call) -> Placed | Full | None:
+    if place.amount > 10:
+        return Full()
+    return Placed(number=place.amount) if place.amount else None
 
 
 @handles(Full)
-async def full(_: Full, __: Call) -> None: ...
+async def full(_: Full, __: Call) -> None:
+    """Clients may say so, too."""
 
 
-EVENTS = Events([Everything, Moved, Place, Placed, Full])
-HANDLERS = Handlers([place, full])
-MESSAGES = Messages.of(EVENTS, HANDLERS.calls)
+EVENTS = (Everything, Moved, Place, Placed, Full)
+MESSAGES = Messages.of(Events(EVENTS), Handlers([place, full]).calls)
+
+
+if __name__ == "__main__":
+    vars(events).update({it.__name__: it for it in EVENTS})
+    vars(handlers).update(place=place, full=full)
+    runpy.run_module("tests.engine.example", run_name="__main__")

@@ -82,6 +82,14 @@ it("nothing is earlier than the first message of a room, or than nothing", async
   expect(side.hasEarlier).toBe(false);
 });
 
+it("a notice above the first message is no obstacle", () => {
+  const side = client.enter("side");
+  side.notice("It took a while.");
+  server.joined(100, { room: "side" });
+  server.message(100, "100", { room: "side" });
+  expect(side.hasEarlier).toBe(true);
+});
+
 it("a page without messages is the last one", () => {
   void room.loadEarlier();
   answer(1, 0);

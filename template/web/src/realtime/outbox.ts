@@ -41,10 +41,6 @@ export class Outbox {
     return Array.from(this.#waiting.values(), ({ entry }) => entry);
   }
 
-  has(id: string): boolean {
-    return this.#waiting.has(id);
-  }
-
   /** Raises RangeError if too many messages wait already. */
   add(entry: MessageEntry): void {
     if (this.#waiting.size >= MOST) throw new RangeError("Too many messages wait to be sent.");

@@ -139,6 +139,23 @@ describe("a room", () => {
     expect(texts(room.entries)).toEqual(["one", "two", "four"]);
   });
 
+  it("puts a message that comes late in its place, if that is known", async () => {
+    enter();
+    server.message(2, "two");
+    room.notice("in between");
+    server.message(4, "four");
+    server.message(3, "three");
+    server.message(1, "one");
+    expect(texts(room.entries)).toEqual(["one", "two", "in between", "three", "four"]);
+    await reconnect();
+    server.joined(20);
+    server.joined(20);
+    server.message(19, "nineteen");
+    server.message(20, "twenty");
+    server.message(18, "of the gap");
+    expect(texts(room.entries).slice(-3)).toEqual([MISSED, "nineteen", "twenty"]);
+  });
+
   it("ends a replay by the answer to a ping, if its last message can't be read", () => {
     server.heard();
     server.joined(3);

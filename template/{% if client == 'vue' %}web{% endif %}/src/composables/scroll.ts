@@ -14,6 +14,7 @@ export function useScroll(
 ) {
   const isEnd = shallowRef(true);
   let inView: { item: Element; top: number } | null = null;
+  let lastTop = 0;
 
   // Messages come and grow, and a screen keyboard makes the frame lower.
   const sizes = new ResizeObserver(() => {
@@ -42,7 +43,10 @@ export function useScroll(
 
   function scrolled() {
     if (frame.value === null) return;
-    isEnd.value = isAtEnd(frame.value);
+    // New messages lengthen the log before it scrolls: only who scrolls up leaves the end.
+    const isStill = isEnd.value && frame.value.scrollTop >= lastTop;
+    isEnd.value = isStill || isAtEnd(frame.value);
+    lastTop = frame.value.scrollTop;
     if (isNearStart(frame.value)) onNearStart();
   }
 
