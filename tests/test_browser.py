@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
     "markup": (
         send_hostile_texts,
         (
-            "static/message.js",
+            "static/page/message.js",
             "text.append(...content(row.entry));",
             "text.innerHTML = textOf(row.entry);",
         ),
@@ -119,7 +119,7 @@ FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
     ),
     "opener": (
         send_links,
-        ("static/message.js", '"noopener noreferrer nofollow"', '""'),
+        ("static/page/message.js", '"noopener noreferrer nofollow"', '""'),
     ),
     "no reconnection": (
         scenarios.test_the_page_comes_back_when_the_server_was_killed,
@@ -131,7 +131,7 @@ FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
     ),
     "carried away": (
         scenarios.test_who_reads_the_past_stays_there,
-        ("static/log.js", "if (this.#atEnd || added.some(isWritten)) {", "if (true) {"),
+        ("static/page/log.js", "if (this.#atEnd || added.some(isWritten)) {", "if (true) {"),
     ),
 }
 

@@ -772,7 +772,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "markup in an event",
                 test_an_event_that_the_page_does_not_know_is_shown_as_json,
-                "dom.js",
+                "page/dom.js",
                 "created.textContent =",
                 "created.innerHTML =",
             ),
@@ -821,7 +821,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "lost on close",
                 test_a_page_with_something_to_send_asks_before_it_is_closed,
-                "main.js",
+                "page/main.js",
                 "isAsking ? (event) => event.preventDefault() : null",
                 "null",
             ),

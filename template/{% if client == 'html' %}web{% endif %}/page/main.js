@@ -1,14 +1,14 @@
-import { credentials } from "./auth/index.js";
-import { problemWith, roomInAddress, storedRooms, storeRooms } from "./chat/rooms.js";
-import { Typing } from "./chat/typing.js";
-import { Unread } from "./chat/unread.js";
+import { credentials } from "../auth/index.js";
+import { problemWith, roomInAddress, storedRooms, storeRooms } from "../chat/rooms.js";
+import { Typing } from "../chat/typing.js";
+import { Unread } from "../chat/unread.js";
+import { Client } from "../realtime/index.js";
+import { enter, mayGoOnAs } from "./auth/index.js";
 import { Composer } from "./composer.js";
 import { $, setText } from "./dom.js";
-import { enter, mayGoOnAs } from "./enter.js";
 import { Header } from "./header.js";
 import { Log } from "./log.js";
 import { Panel } from "./panel.js";
-import { Client } from "./realtime/index.js";
 
 const client = new Client(credentials, { mayGoOnAs });
 const unread = new Unread(client, !document.hidden);
