@@ -203,6 +203,8 @@ class Connection:
                     ),
                 ]
                 closed = await self._receive(socket, self._heartbeat)
+                if code_of(closed) == MESSAGE_TOO_BIG:
+                    self.rooms.too_big()
                 for helper in helpers:
                     helper.cancel()
         finally:
@@ -246,12 +248,9 @@ class Connection:
         raise ConnectionEnded(status, f"There is no such server at this address (HTTP {status}).")
 
     def _closed(self, closed: ConnectionClosed) -> str:
-        code, reason = ABNORMAL, ""
-        if closed.rcvd is not None:
-            code, reason = closed.rcvd.code, closed.rcvd.reason
+        code = code_of(closed)
+        reason = closed.rcvd.reason if closed.rcvd is not None else ""
         retry, sentence = close_code(code)
-        if code == MESSAGE_TOO_BIG:
-            self.rooms.too_big()
         if retry is Retry.ONCE:
             return self._rejected(code, reason or sentence)
         if retry is Retry.NO:
@@ -284,6 +283,11 @@ def read(frame: str | bytes) -> JSON:
         return message
     logger.error("the server sent a frame that is no message")
     return {}
+
+
+def code_of(closed: ConnectionClosed) -> int:
+    """The close code that the server sent."""
+    return closed.rcvd.code if closed.rcvd is not None else ABNORMAL
 
 
 def is_answer_to_ping(frame: JSON) -> bool:
