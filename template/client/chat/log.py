@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import ClassVar
+from zlib import crc32
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Click
 from textual.message import Message as Posted
 from textual.widgets import Label
 
@@ -22,7 +24,7 @@ COLORS = ["$primary", "$secondary", "$success", "$warning", "$error", "$accent"]
 
 def color_of(sender: Member | None) -> str:
     """The same for each message of a user."""
-    return COLORS[sum(sender.id.encode()) % len(COLORS)] if sender is not None else "$text"
+    return COLORS[crc32(sender.id.encode()) % len(COLORS)] if sender is not None else "$text"
 
 
 def text_of(message: Message) -> str:
@@ -123,6 +125,7 @@ class Log(VerticalScroll, can_focus=False):
         yield Vertical(id="unsent")
 
     def on_mount(self) -> None:
+        self.query_one(".earlier").display = False
         self.anchor()
 
     @property
@@ -136,6 +139,7 @@ class Log(VerticalScroll, can_focus=False):
         self._ids.add(message.id)
         if self.first_offset is None:
             self.first_offset = message.offset
+            self.query_one(".earlier").display = True
         for unsent in self.query(Unsent):
             if unsent.key == message.id:
                 await unsent.remove()
@@ -199,9 +203,12 @@ class Log(VerticalScroll, can_focus=False):
         words = EARLIER if self.has_earlier else BEGINNING
         self.query_one(".earlier", Row).update(LOADING if value else words)
 
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if new_value < old_value and new_value <= 0:
+    def on_mouse_scroll_up(self) -> None:
+        if self.scroll_y <= 0:
+            self.ask_for_earlier()
+
+    def on_click(self, event: Click) -> None:
+        if event.widget is self.query_one(".earlier"):
             self.ask_for_earlier()
 
     def ask_for_earlier(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from app.events import ChatMessage, ChatTyping
 from client import (
     ConnectionLost,
     Evicted,
@@ -19,6 +18,9 @@ from client import (
 )
 from client.room import MAX_SIGNALS
 from tests.engine.client.python.scripted import OTHER, USER, Peer, Script, message, talking
+from tests.engine.example.events import ChatMessage, ChatTyping
+
+pytestmark = pytest.mark.usefixtures("known_events")
 
 
 async def enter(peer: Peer, offset: int = 0) -> None:
