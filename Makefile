@@ -14,7 +14,7 @@ unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix soak longtests bench bench-brokers screenshot lint release clean
+.PHONY: help demo test matrix soak longtests bench bench-brokers web screenshot lint release clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +45,10 @@ bench: ## Measure the generated application beside its peers (ARGS="--quick" or 
 bench-brokers: ## Measure the generated application with each broker (ARGS="--publish")
 	@scripts/setup tests
 	uv run --quiet --locked --project bench bench/brokers.py $(ARGS)
+
+web: ## Compile the html client from template/web/src
+	@scripts/setup node
+	.venv/bin/python -m scripts.web
 
 screenshot: ## Take docs/chat.png anew
 	@scripts/setup tests

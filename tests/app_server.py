@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,8 @@ SECRET_KEY = "a key for tests that outlives a restart"  # noqa: S105
 class AppServer:
     """A server of a project. It keeps its port over restarts."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = dict(settings or {})
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -39,7 +40,7 @@ class AppServer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app"],
             cwd=self.project,
-            env={"PATH": os.environ["PATH"], **settings},
+            env={"PATH": os.environ["PATH"], **settings, **self._settings},
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -53,6 +54,13 @@ class AppServer:
                     raise AssertionError(f"the server does not answer: {error}") from error
                 time.sleep(0.05)
 
+    def kill(self) -> None:
+        """End it without a warning, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
     def stop(self) -> None:
         """Stop as a deploy would stop it."""
         if self._process is not None:
@@ -62,8 +70,9 @@ class AppServer:
 
 
 @contextmanager
-def serving(project: Path) -> Iterator[AppServer]:
-    server = AppServer(project)
+def serving(project: Path, settings: Mapping[str, str] | None = None) -> Iterator[AppServer]:
+    """A server during the block, with settings beyond those that all servers have."""
+    server = AppServer(project, settings)
     try:
         server.start()
         yield server

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, replace
 from functools import cache
 
 from tests.gates.files import files_in
-from tests.template import COMBINATIONS, Combination, Rendered
+from tests.template import COMBINATIONS, Combination, Rendered, choices
 
 IS_FULL = os.environ.get("MATRIX") == "full"
 
@@ -86,16 +86,22 @@ def neighbours(
 
 
 def transitions() -> list[tuple[Combination, str, str]]:
-    """Every change of an answer, each in one combination: before, question, after."""
+    """Changes of an answer, each in one combination: before, question, after.
+
+    From each answer to the next one and back, in a circle. The files of an answer go when it
+    is left and come when it is given, whichever the other answer is.
+    """
     if IS_FULL:
         return [
             (before, question, getattr(after, question))
             for before in COMBINATIONS
             for question, after in neighbours(before, COMBINATIONS)
         ]
-    found: dict[tuple[str, str, str], Combination] = {}
-    for before in pairs():
-        for question, after in neighbours(before, COMBINATIONS):
-            change = (question, getattr(before, question), getattr(after, question))
-            found.setdefault(change, before)
-    return [(before, question, after) for (question, _, after), before in found.items()]
+    changes = []
+    for question in QUESTIONS:
+        answers = choices(question)
+        circle = list(zip(answers, [*answers[1:], answers[0]], strict=True))
+        for one, other in [*circle, *((there, here) for here, there in circle)]:
+            before = next(it for it in pairs() if getattr(it, question) == one)
+            changes.append((before, question, other))
+    return changes

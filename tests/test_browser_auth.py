@@ -1,7 +1,6 @@
 """Logins, and sessions that end: each style of authentication in a real browser."""
 
 import json
-import posixpath
 import re
 import sqlite3
 import urllib.error
@@ -520,33 +519,39 @@ def test_markup_in_a_name_a_room_and_a_text_is_shown_as_text(
 # --- Faults that are planted break these promises -------------------------------------
 
 FAULTS = [
-    ("cookie", leave_and_return, "accounts/form.js", "ENDED_BECAUSE[ended] ?? ENDED", "ENDED"),
+    (
+        "cookie",
+        leave_and_return,
+        "chat/auth/accounts/login.js",
+        "ENDED_BECAUSE[reason] ?? ENDED",
+        "ENDED",
+    ),
     (
         "cookie",
         take_over,
-        "accounts/form.js",
-        "if (found?.id === user?.id) return true;",
+        "chat/auth/accounts/login.js",
+        "return this.user.id === user.id;",
         "return true;",
     ),
-    ("cookie", be_refused_twice, "../connection.js", "this.#rejections === 1", "true"),
-    ("cookie", show_markup, "../view.js", "node.textContent = name", "node.innerHTML = name"),
+    ("cookie", be_refused_twice, "realtime/connection.js", "this.#rejections === 1", "true"),
+    ("cookie", show_markup, "dom.js", "created.textContent = text", "created.innerHTML = text"),
     (
         "ticket",
         use_each_ticket_once,
-        "ticket.js",
-        'await post("auth/ticket", {})',
-        '(window.kept ??= await post("auth/ticket", {}))',
+        "auth/ticket.js",
+        'await post("auth/ticket", {}, WITH_COOKIE)',
+        '(window.kept ??= await post("auth/ticket", {}, WITH_COOKIE))',
     ),
     (
         "first_message",
         send_the_token_first,
-        "../connection.js",
-        "if (firstFrame) socket.onopen = () =>",
-        'if (firstFrame) socket.onopen = () => socket.send(\'{"type": "join"}\') ??',
+        "realtime/connection.js",
+        "if (firstFrame) socket.send(",
+        'if (firstFrame) socket.send(\'{"type": "join"}\') ?? socket.send(',
     ),
-    ("jwt", stay, "tokens.js", 'send({ type: "refresh", token: fresh.access_token });', ""),
+    ("jwt", stay, "auth/tokens.js", 'send({ type: "refresh", token: fresh.access_token });', ""),
     ("cookie", ask_about_unsent_messages, "accounts/form.js", "await mayLose(countUnsent)", "true"),
-    ("jwt", stay, "tokens.js", "navigator.locks.request(TOKENS, task)", "task()"),
+    ("jwt", stay, "auth/tokens.js", "navigator.locks.request(TOKENS, task)", "task()"),
 ]
 
 
@@ -563,6 +568,6 @@ def test_a_fault_of_the_page_is_found(
     old: str,
     new: str,
 ) -> None:
-    plant(context, server.url, posixpath.normpath(f"static/auth/{path}"), old, new)
+    plant(context, server.url, f"static/{path}", old, new)
     with pytest.raises(AssertionError):
         promise(context, server, patience=1.5)

@@ -640,7 +640,7 @@ FAULTS = [
     Fault(
         "a page that comes back does not say what it has",
         Combination("none", "memory", "html"),
-        "web/room.js",
+        "web/realtime/room.js",
         "...(since && { since }) };",
         "};",
         "tests/engine/client/html/test_resume.py",

@@ -1,35 +1,40 @@
-import { MESSAGE } from "./events.js";
+import { rows } from "./chat/rows.js";
+import { isAtEnd, isNearStart } from "./chat/scroll.js";
+import { newMessages } from "./chat/words.js";
+import { $, setText } from "./dom.js";
+import { fill, makeItem } from "./message.js";
 
-// Messages of one sender within this time (milliseconds) are shown under one name.
-const GROUP = 5 * 60_000;
-// This close to the end (pixels), the reader counts as being at the end.
-const NEAR = 40;
-const HUES = 6;
-// The sender of what the application itself published: its name, as in the page's header.
-const APPLICATION = document.querySelector("h1").textContent;
+// How long (milliseconds) a screen reader announces nothing after a change of what is past.
+const SILENCE = 500;
+// How many messages may keep the reader's place: a long log drops the first ones.
+const HELD = 3;
 
-const time = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
-/** The messages of the room on display. It scrolls along while the reader is at the end. */
+/** The log of the room on display. It scrolls along while the reader is at the end. */
 export class Log {
-  #frame = document.querySelector("#log");
-  #list = document.querySelector("#messages");
-  #newMessages = document.querySelector("#new-messages");
-  #empty = document.querySelector("#empty");
+  #frame = $("#log");
+  #list = $("#messages");
+  #earlier = $("#earlier");
+  #newMessages = $("#new-messages");
   #room = null;
-  #items = new Map();
+  // What is shown, by the key of its row: { item, row }.
+  #shown = new Map();
   #unseen = 0;
   #atEnd = true;
+  #scrollTop = 0;
   #scheduled = false;
   #muted = 0;
-  #onRetry;
-  #onDiscard;
+  #actions;
+  #onEarlier;
 
-  constructor({ onRetry, onDiscard }) {
-    this.#onRetry = onRetry;
-    this.#onDiscard = onDiscard;
+  constructor({ onRetry, onDiscard, onEarlier }) {
+    const thenFocus = (action) => (key) => {
+      action(key);
+      this.#frame.focus();
+    };
+    this.#actions = { onRetry: thenFocus(onRetry), onDiscard: thenFocus(onDiscard) };
+    this.#onEarlier = onEarlier;
     this.#frame.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.#earlier.addEventListener("click", onEarlier);
     this.#newMessages.addEventListener("click", () => {
       this.#scrollToEnd();
       this.#frame.focus();
@@ -38,118 +43,100 @@ export class Log {
     new ResizeObserver(() => this.#atEnd && this.#scrollToEnd()).observe(this.#frame);
   }
 
-  /** Show the entries of a room, and no others. */
-  show(room) {
+  /** Show the entries of a room, and no others. `unreadFrom` is the key of the first unread one. */
+  show(room, unreadFrom) {
+    if (room !== this.#room) this.#open(room);
+    const all = rows(room.entries, { unreadFrom, now: new Date() });
+    const added = all.filter(({ key }) => !this.#shown.has(key));
+    if (added.some(isPast)) this.#mute();
+    const keepPlace = this.#atEnd ? () => {} : this.#holdPlace();
+    this.#showEarlier();
+    this.#place(all);
+    $("#empty").hidden = room.entries.length > 0 || !room.isKnown;
+    if (this.#atEnd || added.some(isWritten)) {
+      this.#scheduleScroll();
+    } else {
+      keepPlace();
+      this.#countUnseen(this.#unseen + added.filter(isNews).length);
+    }
+  }
+
+  #open(room) {
     this.#mute();
     this.#room = room;
     this.#list.replaceChildren();
-    this.#items.clear();
-    for (const entry of [...room.log, ...room.pending.values()]) this.#put(entry);
-    this.showEmpty();
-    this.#scrollToEnd();
+    this.#shown.clear();
+    this.#atEnd = true;
+    this.#countUnseen(0);
   }
 
-  /** Show a new entry, or the new state of one. */
-  put(entry) {
-    const isNew = !this.#items.has(entry);
-    if (!entry.isNew && !entry.notice) this.#mute();
-    this.#put(entry);
-    this.showEmpty();
-    if (this.#atEnd || (isNew && entry.state === "pending")) this.#scheduleScroll();
-    else if (isNew) this.#countUnseen(this.#unseen + 1);
+  #showEarlier() {
+    const { hasEarlier, isLoading } = this.#room;
+    if (!hasEarlier && document.activeElement === this.#earlier) this.#frame.focus();
+    this.#earlier.hidden = !hasEarlier;
+    this.#earlier.setAttribute("aria-disabled", String(isLoading));
+    setText(this.#earlier, isLoading ? "Loading…" : "Earlier messages");
   }
 
-  remove(entry) {
-    const item = this.#items.get(entry);
-    const next = item.nextElementSibling;
-    this.#items.delete(entry);
-    item.remove();
-    group(next);
-    this.showEmpty();
-  }
-
-  /** Say that there are no messages, once that is known. */
-  showEmpty() {
-    this.#empty.hidden = this.#items.size > 0 || !this.#room.isKnown;
-  }
-
-  #put(entry) {
-    const item = this.#items.get(entry) ?? this.#create(entry);
-    if (!entry.notice) this.#fill(item, entry);
-    // Unacknowledged messages stay below the others.
-    const waiting = this.#list.querySelector('[data-state="pending"], [data-state="failed"]');
-    const isWaiting = entry.state === "pending" || entry.state === "failed";
-    const before = isWaiting ? null : waiting;
-    // A screen reader would announce an item again that is moved for no reason.
-    if (!item.isConnected || (!isWaiting && isBefore(waiting, item))) {
-      this.#list.insertBefore(item, before);
+  /**
+   * Give each row its place. A screen reader would announce an item again that is moved for
+   * no reason.
+   */
+  #place(all) {
+    const keys = new Set(all.map(({ key }) => key));
+    for (const [key, { item }] of this.#shown) {
+      if (keys.has(key)) continue;
+      item.remove();
+      this.#shown.delete(key);
     }
-    group(item);
-    group(item.nextElementSibling);
+    let next = this.#list.firstElementChild;
+    for (const row of all) {
+      const item = this.#itemOf(row);
+      if (item === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(item, next);
+    }
   }
 
-  #create(entry) {
-    const item = element("li", entry.notice ? "notice" : "message");
-    if (entry.notice) {
-      item.textContent = entry.notice;
-    } else {
-      const meta = element("p", "meta");
-      meta.append(element("bdi", "sender"), " ", element("time"));
-      const text = element("p", "text");
-      if (entry.event === MESSAGE && typeof entry.data?.text === "string") {
-        text.dir = "auto";
-        text.textContent = entry.data.text;
-      } else {
-        text.append(...eventAndData(entry));
-      }
-      item.append(meta, text, element("p", "delivery"));
-    }
-    this.#items.set(entry, item);
+  #itemOf(row) {
+    const before = this.#shown.get(row.key);
+    const item = before?.item ?? makeItem(row);
+    if (!isSame(before?.row, row)) fill(item, row, this.#actions);
+    this.#shown.set(row.key, { item, row });
     return item;
   }
 
-  #fill(item, entry) {
-    const { sender } = entry;
-    item.dataset.id = entry.id;
-    item.dataset.state = entry.state;
-    item.dataset.sender = sender?.id ?? "";
-    if (sender !== null) item.dataset.hue = hue(sender.id);
-    item.classList.toggle("application", sender === null);
-    item.classList.toggle("own", entry.own);
-    item.querySelector(".sender").textContent = sender?.name ?? APPLICATION;
-    const sentAt = item.querySelector("time");
-    const isToday = entry.sentAt.toDateString() === new Date().toDateString();
-    sentAt.dateTime = entry.sentAt.toISOString();
-    sentAt.title = dateAndTime.format(entry.sentAt);
-    sentAt.textContent = (isToday ? time : dateAndTime).format(entry.sentAt);
-    item.querySelector(".delivery").replaceChildren(...this.#delivery(entry));
-  }
-
-  #delivery(entry) {
-    if (entry.state === "sent") return [];
-    if (entry.state === "pending") return ["Sending…"];
-    const retry = element("button", "link retry");
-    retry.type = "button";
-    retry.textContent = "Send again";
-    retry.addEventListener("click", () => this.#onRetry(entry));
-    const discard = element("button", "link discard");
-    discard.type = "button";
-    discard.textContent = "Discard";
-    discard.addEventListener("click", () => this.#onDiscard(entry));
-    return [`${entry.reason} `, retry, " ", discard];
+  /**
+   * Returns what puts the first visible messages back in their place after a change above
+   * them. Their lower ends stay where they are: the first one may lose its sender's name.
+   */
+  #holdPlace() {
+    const { top } = this.#frame.getBoundingClientRect();
+    const places = [];
+    for (const item of this.#list.querySelectorAll(".message")) {
+      const { bottom } = item.getBoundingClientRect();
+      if (bottom > top) places.push({ item, bottom });
+      if (places.length === HELD) break;
+    }
+    return () => {
+      const held = places.find(({ item }) => item.isConnected);
+      if (held === undefined) return;
+      this.#frame.scrollTop += held.item.getBoundingClientRect().bottom - held.bottom;
+    };
   }
 
   // A screen reader should not announce a whole room.
   #mute() {
     clearTimeout(this.#muted);
     this.#frame.setAttribute("aria-live", "off");
-    this.#muted = setTimeout(() => this.#frame.removeAttribute("aria-live"), 500);
+    this.#muted = setTimeout(() => this.#frame.removeAttribute("aria-live"), SILENCE);
   }
 
   #scrolled() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#frame;
-    this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+    const isUpward = this.#frame.scrollTop < this.#scrollTop;
+    this.#scrollTop = this.#frame.scrollTop;
+    this.#atEnd = isAtEnd(this.#frame);
     if (this.#atEnd) this.#countUnseen(0);
+    if (isUpward && isNearStart(this.#frame) && this.#room.hasEarlier) this.#onEarlier();
   }
 
   // At most once a frame, because every scroll costs a layout.
@@ -171,45 +158,29 @@ export class Log {
   #countUnseen(count) {
     this.#unseen = count;
     this.#newMessages.hidden = count === 0;
-    this.#newMessages.textContent = count === 1 ? "1 new message" : `${count} new messages`;
+    this.#newMessages.textContent = newMessages(count);
   }
 }
 
-function element(name, className = "") {
-  const created = document.createElement(name);
-  created.className = className;
-  return created;
+function isSame(before, row) {
+  return (
+    before !== undefined &&
+    before.entry === row.entry &&
+    before.follows === row.follows &&
+    before.text === row.text
+  );
 }
 
-/** An event that this page does not know: its name, and its data as JSON. */
-function eventAndData({ event, data }) {
-  const name = element("span", "event");
-  name.textContent = event;
-  const json = element("code");
-  json.textContent = JSON.stringify(data);
-  return [name, " ", json];
+/** What was said before the page came, or the reader scrolled back to it. */
+function isPast(row) {
+  return row.kind === "message" && !row.entry.isNew;
 }
 
-function isBefore(one, other) {
-  return Boolean(one?.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);
+/** What the user has just written. */
+function isWritten(row) {
+  return row.kind === "message" && row.entry.state === "pending";
 }
 
-/** A message right after one of the same sender needs no name of its own. */
-function group(item) {
-  const previous = item?.previousElementSibling;
-  const follows =
-    item?.dataset.sender !== undefined &&
-    item.dataset.sender === previous?.dataset.sender &&
-    sentAt(item) - sentAt(previous) < GROUP;
-  item?.classList.toggle("follows", follows);
-}
-
-function sentAt(item) {
-  return Date.parse(item.querySelector("time").dateTime);
-}
-
-function hue(id) {
-  let sum = 0;
-  for (const character of id) sum = (sum * 257 + character.codePointAt(0)) % 65_521;
-  return sum % HUES;
+function isNews(row) {
+  return row.kind === "notice" || (row.kind === "message" && row.entry.isNew);
 }

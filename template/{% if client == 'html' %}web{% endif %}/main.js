@@ -1,122 +1,126 @@
-import * as auth from "./auth/index.js";
-import { Connection } from "./connection.js";
+import { credentials } from "./auth/index.js";
+import { problemWith, roomInAddress, storedRooms, storeRooms } from "./chat/rooms.js";
+import { Typing } from "./chat/typing.js";
+import { Unread } from "./chat/unread.js";
+import { Composer } from "./composer.js";
+import { $, setText } from "./dom.js";
+import { enter, mayGoOnAs } from "./enter.js";
+import { Header } from "./header.js";
 import { Log } from "./log.js";
-import { Rooms, isRoomName } from "./rooms.js";
-import { View } from "./view.js";
+import { Panel } from "./panel.js";
+import { Client } from "./realtime/index.js";
 
-const DEFAULT_ROOM = "lobby";
-const BAD_NAME = 
-  "A room's name is 1 to 64 letters (A to Z), digits, dots, colons, hyphens and underscores.";
+const client = new Client(credentials, { mayGoOnAs });
+const unread = new Unread(client, !document.hidden);
+// What is written but not sent, by the name of the room.
+const drafts = new Map();
+// The room on display, who is typing in it, and what ends the listening to both.
+let room = null;
+let typing = null;
+let stop = () => {};
 
-const connection = new Connection(auth, {
-  onState: (state) => {
-    view.showState(state);
-    if (state.state !== "open") rooms.disconnected();
-  },
-  onExpired: (reason) => {
-    view.showUser(null);
-    start(reason);
-  },
-  onTooBig: () => rooms.tooBig(),
-  onMessage: (message) => {
-    rooms.receive(message);
-    if (message.type === "welcome") view.showUser(rooms.user);
-  },
-});
-
-const rooms = new Rooms((message) => connection.send(message), {
-  onEntry: (room, entry) => {
-    view.askBeforeUnload(rooms.unsent > 0);
-    if (room === rooms.current) log.put(entry);
-    if (entry.isNew && !entry.own && (room !== rooms.current || document.hidden)) {
-      room.unread += 1;
-      view.showRooms(rooms, rooms.current);
-    }
-  },
-  onForgotten: (room, entry) => {
-    view.askBeforeUnload(rooms.unsent > 0);
-    if (room === rooms.current) log.remove(entry);
-  },
-  onMembers: (room) => {
-    if (room === rooms.current) view.showMembers(room, rooms.user);
-  },
-  onTyping: (room) => {
-    if (room === rooms.current) view.showTyping(room);
-  },
-  onReplayed: (room) => {
-    if (room === rooms.current) log.showEmpty();
-  },
-  onSilence: () => connection.check(),
-});
+const header = new Header({ onReconnect: () => client.connect() });
 
 const log = new Log({
-  onRetry: (entry) => rooms.retry(rooms.current, entry),
-  onDiscard: (entry) => rooms.current.discard(entry),
+  onRetry: (key) => room.retry(key),
+  onDiscard: (key) => room.discard(key),
+  onEarlier: () => room.loadEarlier(),
 });
 
-const view = new View({
-  onSend: (text) => rooms.publish(rooms.current, text),
-  onType: (text) => rooms.typed(rooms.current, text),
+const composer = new Composer({
+  onSend: (text) => room.publish("chat.message", { text }),
+  onType: (text) => typing.typed(text),
+});
+
+const panel = new Panel({
   onRoom: (name) => {
-    if (!isRoomName(name)) return BAD_NAME;
-    location.hash = name;
-    return "";
+    const problem = problemWith(name);
+    if (problem === "") location.hash = name;
+    return problem;
   },
   onLeave: (name) => {
-    rooms.leave(rooms.get(name));
-    view.askBeforeUnload(rooms.unsent > 0);
-    if (name === rooms.current.name) location.hash = [...rooms][0].name;
-    else view.showRooms(rooms, rooms.current);
+    client.leave(name);
+    drafts.delete(name);
     remember();
+    if (name === room.name) location.hash = [...client.rooms.keys()][0];
   },
-  onReconnect: () => connection.connect(),
 });
 
 /** Show the room that the address names. */
-function showRoom() {
-  const name = location.hash.slice(1) || DEFAULT_ROOM;
-  if (rooms.current !== null) rooms.current.draft = view.draft;
-  rooms.current = rooms.enter(isRoomName(name) ? name : (rooms.current?.name ?? DEFAULT_ROOM));
-  rooms.current.unread = 0;
-  view.showRoom(rooms.current);
-  view.showRooms(rooms, rooms.current);
-  view.showMembers(rooms.current, rooms.user);
-  view.showTyping(rooms.current);
-  log.show(rooms.current);
-  remember();
-  if (!isRoomName(name)) {
-    rooms.current.notice(`There is no room “${readable(name)}”. ${BAD_NAME}`);
-    history.replaceState(null, "", `#${rooms.current.name}`);
-  }
+function showAddress() {
+  const { name, problem } = roomInAddress(location.hash, room?.name ?? null);
+  show(client.enter(name));
+  if (problem === "") return;
+  room.notice(problem);
+  history.replaceState(null, "", `#${name}`);
 }
 
-/** A name from the address, without its percent-encoding, and not too long. */
-function readable(name) {
-  try {
-    return decodeURIComponent(name).slice(0, 100);
-  } catch {
-    return name.slice(0, 100);
-  }
+function show(shown) {
+  if (room !== null && client.rooms.has(room.name)) drafts.set(room.name, composer.text);
+  stop();
+  room = shown;
+  typing = new Typing(room);
+  const stopListening = room.subscribe(showRoom);
+  typing.subscribe(() => composer.showTyping(typing.names));
+  stop = () => {
+    stopListening();
+    typing.close();
+  };
+  client.focus(room.name);
+  unread.show(room.name);
+  setText($("#room-title"), room.name);
+  composer.open(room.name, drafts.get(room.name) ?? "");
+  showRoom();
+  remember();
+}
+
+function showRoom() {
+  panel.showMembers(room, client.user);
+  log.show(room, unread.mark(room.name));
+}
+
+function showClient() {
+  header.showStatus(client.status);
+  header.showUser(client.status.state === "expired" ? null : client.user);
+  askBeforeUnload(client.unsent > 0);
+  showRooms();
+  showRoom();
+}
+
+function showRooms() {
+  panel.showRooms([...client.rooms.keys()], room.name, unread);
+  header.showUnread(unread.total);
+}
+
+/**
+ * Whether the browser asks before it closes the page. A page that asks may not be kept for
+ * the back button.
+ */
+function askBeforeUnload(isAsking) {
+  window.onbeforeunload = isAsking ? (event) => event.preventDefault() : null;
 }
 
 // After a reload, the page enters the same rooms.
 function remember() {
-  sessionStorage.setItem("rooms", JSON.stringify([...rooms].map((room) => room.name)));
+  storeRooms(sessionStorage, client.rooms.keys());
 }
 
 /** Connect as soon as there is a user. `ended` says why the last session ended. */
 async function start(ended) {
-  await auth.enter(ended, () => rooms.unsent);
-  view.focus();
-  connection.connect();
+  await enter(ended, () => client.unsent);
+  composer.focus();
+  client.connect();
 }
 
-for (const name of JSON.parse(sessionStorage.getItem("rooms") ?? "[]")) rooms.enter(name);
-showRoom();
-addEventListener("hashchange", showRoom);
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
-  rooms.current.unread = 0;
-  view.showRooms(rooms, rooms.current);
+for (const name of storedRooms(sessionStorage)) client.enter(name);
+showAddress();
+showRooms();
+client.subscribe(showClient);
+client.onExpired(start);
+unread.subscribe(() => {
+  showRooms();
+  showRoom();
 });
+addEventListener("hashchange", showAddress);
+document.addEventListener("visibilitychange", () => unread.setVisible(!document.hidden));
 start();

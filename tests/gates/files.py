@@ -1,7 +1,8 @@
 """A rendered project has exactly the files that its options need.
 
 The application's files and the owner's tests are listed here, as an owner will read them. Of
-the other tests, a project has all but those that bear the name of another option.
+the other tests and of a client, a project has all but those that bear the name of another
+option.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from tests.template import Combination, snapshot
+from tests.template import COMBINATIONS, Combination, snapshot
 
 COMMON = {
     ".copier-answers.yml",
@@ -65,6 +66,7 @@ COMMON = {
     "app/realtime/rooms.py",
     "app/realtime/server/__init__.py",
     "app/realtime/server/asgi.py",
+    "app/realtime/server/cross_origin.py",
     "app/realtime/server/frames.py",
     "app/realtime/server/hand_over.py",
     "app/realtime/server/handshake.py",
@@ -216,39 +218,12 @@ BROKER = {
 }
 
 CLIENT = {
-    "html": {
-        "app/client/html.py",
-        "web/auth/index.js",
-        "web/backoff.js",
-        "web/codes.js",
-        "web/connection.js",
-        "web/events.js",
-        "web/icon.svg",
-        "web/index.html",
-        "web/log.js",
-        "web/main.js",
-        "web/pace.js",
-        "web/room.js",
-        "web/rooms.js",
-        "web/style.css",
-        "web/typing.js",
-        "web/view.js",
-        "web/wake.js",
-    },
+    "html": {"app/client/html.py"},
+    "react": {"app/client/built.py", "app/client/react.py"},
+    "vue": {"app/client/built.py", "app/client/vue.py"},
+    "angular": {"app/client/built.py", "app/client/angular.py"},
+    "python": {"app/client/none.py"},
     "none": {"app/client/none.py"},
-}
-
-ACCOUNTS_IN_HTML = {
-    "web/auth/accounts/form.js",
-    "web/auth/accounts/http.js",
-    "web/auth/accounts/unsent.js",
-}
-STYLE_IN_HTML = {
-    "none": set[str](),
-    "cookie": ACCOUNTS_IN_HTML | {"web/auth/sessions.js"},
-    "ticket": ACCOUNTS_IN_HTML | {"web/auth/sessions.js"},
-    "jwt": ACCOUNTS_IN_HTML | {"web/auth/tokens.js"},
-    "first_message": ACCOUNTS_IN_HTML | {"web/auth/tokens.js"},
 }
 
 PARTS_OF_AUTH = {
@@ -270,57 +245,82 @@ PARTS_OF_BROKER = {
 }
 """The names that the files of a broker bear, beside those of memory, which is always there."""
 
-OTHER_TESTS = ("tests/engine/", "tests/support/")
-"""Where the tests are that the owner need not read."""
+PARTS_OF_CLIENT = {
+    "html": {"html"},
+    "react": {"react", "built"},
+    "vue": {"vue", "built"},
+    "angular": {"angular", "built"},
+    "python": {"python"},
+    "none": set[str](),
+}
+"""The names that the files of a client bear, beside its own folder."""
+
+DERIVED = ("client/", "docs/client/", "tests/engine/", "tests/support/", "web/")
+"""Where a project has all files of the template but those of other options."""
+
+CONDITION = re.compile(r"\{% if (auth|broker|client) == '(\w+)' %\}(.+?)\{% endif %\}")
+"""What is in the name of a file or folder that only one answer gives."""
 
 
 def expected_files(combination: Combination, *, licensed: bool = False) -> set[str]:
     files = COMMON | AUTH[combination.auth] | BROKER[combination.broker]
     files |= CLIENT[combination.client]
-    if combination.client == "html":
-        files |= {f"web/auth/{combination.auth}.js"} | STYLE_IN_HTML[combination.auth]
-    tests = {name for name in template_files() if name.startswith(OTHER_TESTS)}
-    files |= {name for name in tests if belongs_to(combination, name)}
+    derived = {name for name in names_for(combination) if name.startswith(DERIVED)}
+    files |= {name for name in derived if belongs_to(combination, name)}
     return files | {"LICENSE"} if licensed else files
 
 
 @cache
 def template_files() -> frozenset[str]:
-    """What the template has, under the names of a project."""
+    """What the template has, with conditions in some names."""
     return frozenset(name.removesuffix(".jinja") for name in files_in(snapshot() / "template"))
 
 
+def names_for(combination: Combination) -> set[str]:
+    """What the template has, under the names that these answers give."""
+
+    def chosen(condition: re.Match[str]) -> str:
+        question, answer, name = condition.groups()
+        return name if getattr(combination, question) == answer else "{"
+
+    return {it for name in template_files() if "{" not in (it := CONDITION.sub(chosen, name))}
+
+
 def belongs_to(combination: Combination, name: str) -> bool:
-    """Whether a test is for this combination, by the options in its path."""
+    """Whether a file is for this combination, by the options in its path."""
     chosen = {
-        "auth": PARTS_OF_AUTH[combination.auth] | {"__init__"},
+        "auth": PARTS_OF_AUTH[combination.auth] | {"__init__", "index", "server", "Gate"},
         "broker": PARTS_OF_BROKER[combination.broker]
         | {"memory", "__init__", "contract", "test_memory"},
-        "client": {combination.client, "__init__"},
+        "client": PARTS_OF_CLIENT[combination.client] | {"__init__"},
     }
     for question, names in chosen.items():
         found = re.search(rf"/{question}/([^/.]+)", name)
         if found and found[1] not in names:
             return False
-    if combination.broker == "memory":
-        is_of_servers = re.fullmatch(
-            r"tests/engine/(soak/(broker|workers)|workers)/.*"
-            r"|tests/support/(broker_server|pair|proxy)\.py",
-            name,
-        )
-        if is_of_servers:
-            return False
-    if name == "tests/support/postgresql.py":
-        return combination.auth != "none" or combination.broker == "postgres"
-    if combination.auth == "none" and re.match(r"tests/engine/(workers/)?auth/", name):
-        return False
-    return not (combination.client == "none" and name.startswith("tests/engine/client/"))
+    return is_of_the_answers(combination, name)
+
+
+def is_of_the_answers(combination: Combination, name: str) -> bool:
+    """The same, for files that do not bear the name of an option."""
+    auth, broker, client = combination.auth, combination.broker, combination.client
+    only_with = {
+        r"client/.*": client == "python",
+        r"web/.*": client not in {"python", "none"},
+        r"web/src/.*": client != "html",
+        r"tests/engine/client/.*": client != "none",
+        r"tests/support/postgresql\.py": auth != "none" or broker == "postgres",
+        r"tests/engine/(workers/)?auth/.*": auth != "none",
+        r"tests/engine/(soak/(broker|workers)|workers)/.*": broker != "memory",
+        r"tests/support/(broker_server|pair|proxy)\.py": broker != "memory",
+    }
+    return all(is_so for names, is_so in only_with.items() if re.fullmatch(names, name))
 
 
 def in_no_project(projects: Iterable[Path]) -> list[str]:
     """What the template has and none of these projects."""
-    plain = {name for name in template_files() if "{" not in name}  # else copier names the file
-    return [f"{name}: in no project" for name in sorted(plain.difference(*map(files_in, projects)))]
+    names = set[str]().union(*map(names_for, COMBINATIONS))
+    return [f"{name}: in no project" for name in sorted(names.difference(*map(files_in, projects)))]
 
 
 def files_in(project: Path) -> set[str]:

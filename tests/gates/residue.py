@@ -1,12 +1,18 @@
 """A rendered project shows no trace of the template, nor of what was not chosen."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from tests.gates.files import files_in
 from tests.template import Combination, choices
+
+STATEMENT = re.compile(r"\{%|%\}|_copier")
+"""Of those, what has no other meaning in `BRACES`."""
+
+BRACES = ("web/src/", "app/realtime/contract/typescript.py")
+"""Where two braces are common."""
 
 ANSWERS = ".copier-answers.yml"
 """It records the answers, so it names options."""
@@ -28,14 +34,24 @@ WORDS = {
     "rabbitmq": r"rabbit|\bamqps?\b|aio.pika|aiormq",
     "kafka": r"kafka",
     "servers": r"testcontainers|docker|\bcompose\b",
-    "html": r"\bhtml|javascript|\bweb/|static",
+    "html": r"\bES modules\b",
+    "react": r"\breact\b(?! to)",
+    "vue": r"\bvue\b",
+    "angular": r"angular",
+    "python": r"\btextual\b|-m client\b|\bclient/(?!html|built|none)",
+    "page": r"\bhtml|javascript|\bweb/|static",
+    "built": r"node_modules|\bvite\b|vitest|npm (run|ci)",
     "accounts": r"\baccounts?\b|password|argon2|pwdlib|\blog(ged)?.?in\b|registration"
     r"|auth/register|secret_?keys?\b|multipart|sqlalchemy|sqlite|database_url|session.(is|has)",
 }
 """What only those speak of who chose the option.
 
-`accounts` stands for all styles but none, `servers` for all brokers but memory.
+`accounts` stands for all styles but none, `servers` for all brokers but memory, `page` for
+the clients that run in a browser, and `built` for those of them that are built.
 """
+
+BUILT = {"react", "vue", "angular"}
+PAGES = BUILT | {"html"}
 
 KIN = {"cookie": "ticket", "jwt": "first_message"}
 """Styles whose words another one may use: it is built on the same files."""
@@ -49,6 +65,8 @@ PHRASES = {
     "No accounts: every connection is a guest": "what the style of auth is",
 }
 """What may be said in every project, and why."""
+
+PATTERNS = {option: re.compile(words, re.IGNORECASE) for option, words in WORDS.items()}
 
 FREE_FILES = {
     # A user and a password for the broker.
@@ -65,6 +83,7 @@ FREE_FILES = {
     "tests/engine/broker/rabbitmq/test_settings.py": {"accounts", "none"},
     "tests/engine/broker/rabbitmq/test_tls.py": {"accounts", "none"},
     "tests/support/broker/rabbitmq.py": {"accounts", "none"},
+    "app/realtime/command_line.py": {"page"},  # writes types for one
     # The engine serves every style, and says what a login is to a socket.
     "app/realtime/actions.py": {"accounts"},
     "app/realtime/authentication.py": {"accounts"},
@@ -92,7 +111,7 @@ FREE_FILES = {
     "tests/engine/broker/postgres/test_connection.py": {"accounts"},
     "tests/support/broker/postgres.py": {"accounts"},
     "tests/support/postgresql.py": {"accounts"},
-    "tests/engine/server/test_head.py": {"html"},  # mounts files
+    "tests/engine/server/test_head.py": {"page"},  # mounts files
     "tests/engine/server/test_logs.py": {"ticket"},
 }
 """Files that may speak of an option that was not chosen."""
@@ -106,13 +125,23 @@ FREE_OF_A_BROKER = {"accounts", "none"}
 
 def traces_of_jinja(project: Path) -> list[str]:
     """Lines and file names with a delimiter that only the template has."""
-    findings = [name for name in sorted(files_in(project)) if JINJA.search(name)]
-    for name, number, line in lines_of(project):
+    names = sorted(files_in(project))
+    findings = [name for name in names if JINJA.search(name)]
+    for name in names:
+        if name == ANSWERS:
+            continue
+        text = (project / name).read_text(errors="replace")
         if name.startswith(".github/"):
-            line = WORKFLOW_EXPRESSION.sub("", line)  # noqa: PLW2901
-        if JINJA.search(line):
-            findings.append(f"{name}:{number}: {line.strip()}")
+            text = WORKFLOW_EXPRESSION.sub("", text)
+        delimiter = STATEMENT if name.startswith(BRACES) else JINJA
+        findings += [f"{name}:{number}: {line}" for number, line in lines_with(delimiter, text)]
     return findings
+
+
+@cache
+def lines_with(delimiter: re.Pattern[str], text: str) -> list[tuple[int, str]]:
+    lines = enumerate(text.splitlines(), 1)
+    return [(number, line.strip()) for number, line in lines if delimiter.search(line)]
 
 
 def traces_of_unchosen(project: Path, combination: Combination) -> list[str]:
@@ -128,23 +157,27 @@ def traces_of_unchosen(project: Path, combination: Combination) -> list[str]:
     unchosen |= {"accounts"} if combination.auth == "none" else {"none"}
     unchosen |= {"servers"} if combination.broker == "memory" else set()
     unchosen -= {style for style, kin in KIN.items() if combination.auth == kin}
-    findings = []
-    for name, number, line in lines_of(project):
+    unchosen |= set() if combination.client in PAGES else {"page"}
+    unchosen |= set() if combination.client in BUILT else {"built"}
+    return [
+        f"{name}:{number}: {option}: {line.strip()}"
+        for name in sorted(files_in(project) - {ANSWERS})
+        for number, line, options in mentions((project / name).read_text(errors="replace"))
+        for option in sorted(options & unchosen)
+        if option not in FREE_FILES.get(name, ())
+        and not (option in FREE_OF_A_BROKER and OF_A_BROKER.fullmatch(name))
+    ]
+
+
+@cache
+def mentions(text: str) -> list[tuple[int, str, set[str]]]:
+    """The lines of a file that speak of options. Most files are in many projects."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
         rest = line
         for phrase in PHRASES:
             rest = rest.replace(phrase, "")
-        findings += [
-            f"{name}:{number}: {option}: {line.strip()}"
-            for option in sorted(unchosen)
-            if re.search(WORDS[option], rest, re.IGNORECASE)
-            and option not in FREE_FILES.get(name, ())
-            and not (option in FREE_OF_A_BROKER and OF_A_BROKER.fullmatch(name))
-        ]
-    return findings
-
-
-def lines_of(project: Path) -> Iterator[tuple[str, int, str]]:
-    for name in sorted(files_in(project) - {ANSWERS}):
-        text = (project / name).read_text(errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
-            yield name, number, line
+        options = {it for it, words in PATTERNS.items() if words.search(rest)}
+        if options:
+            found.append((number, line, options))
+    return found

@@ -13,8 +13,8 @@ from app.auth.accounts.live import open_session
 from app.auth.accounts.logins import LoggedInUser
 from app.auth.accounts.routes import make_router
 from app.auth.accounts.settings import AccountSettings as AuthSettings
-from app.auth.sessions import SessionUser, router
-from app.realtime.authentication import Authentication
+from app.auth.sessions import COOKIE, SECURE_COOKIE, SessionUser, router
+from app.realtime.authentication import Authentication, Security
 
 __all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
 
@@ -33,8 +33,23 @@ async def authenticate(connection: HTTPConnection, user: SessionUser) -> LoggedI
     return user
 
 
+SECURITY = Security(
+    "session",
+    {
+        "type": "httpApiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": f"The cookie that POST /auth/login sets. In production, it is "
+        f"{SECURE_COOKIE}. A handshake with it needs an Origin header, too.",
+    },
+)
+
 AUTHENTICATION = Authentication(
-    authenticate, routers=[make_router(authenticate, router)], open_session=open_session
+    authenticate,
+    routers=[make_router(authenticate, router)],
+    open_session=open_session,
+    is_sent_by_browsers=True,
+    security=SECURITY,
 )
 
 CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -32,7 +32,7 @@ from app.auth.accounts.routes import make_router
 from app.auth.accounts.settings import AccountSettings as AuthSettings
 from app.auth.tokens import BadToken, BearerToken, Refresh, open_session, user_of
 from app.auth.tokens import router as token_router
-from app.realtime.authentication import Authentication
+from app.realtime.authentication import Authentication, Security
 from app.realtime.limits import network_of
 from app.realtime.metrics import CLOSED
 from app.realtime.protocol import CloseCode, Model
@@ -65,7 +65,10 @@ CLOSE_CODES = {
 
 
 class Auth(Model):
-    """The first message."""
+    """The first message, within five seconds: an access token. The answer is `welcome`.
+
+    Without a valid token, the server closes the socket with 4401.
+    """
 
     type: Literal["auth"]
     token: str
@@ -188,11 +191,22 @@ async def first_message(websocket: WebSocket) -> str:
         ) from None
 
 
+SECURITY = Security(
+    "accessToken",
+    {
+        "type": "apiKey",
+        "in": "password",
+        "description": "The access token from POST /auth/login, in the first message: `auth`.",
+    },
+    first_message=Auth,
+)
+
 AUTHENTICATION = Authentication(
     authenticate,
     routers=[make_router(authenticate, router)],
     messages=[Refresh],
     open_session=open_session,
+    security=SECURITY,
 )
 
 CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -13,7 +13,8 @@ from app.auth.accounts.logins import LoggedInUser, LoginStore
 from app.auth.accounts.routes import make_router
 from app.auth.accounts.settings import AccountSettings as AuthSettings
 from app.auth.tokens import BearerToken, Refresh, open_session, router, user_of
-from app.realtime.authentication import Authentication
+from app.realtime.authentication import Authentication, Security
+from app.realtime.protocol import SUBPROTOCOL
 
 __all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
 
@@ -35,11 +36,24 @@ def token_among(subprotocols: list[str]) -> str | None:
     return None
 
 
+SECURITY = Security(
+    "accessToken",
+    {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The access token from POST /auth/login. Where a client can't set headers, "
+        f"as in browsers, it offers the subprotocols {SUBPROTOCOL} and "
+        f"{SUBPROTOCOL_PREFIX} with the token behind it.",
+    },
+)
+
 AUTHENTICATION = Authentication(
     authenticate,
     routers=[make_router(authenticate, router)],
     messages=[Refresh],
     open_session=open_session,
+    security=SECURITY,
 )
 
 CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -23,7 +23,7 @@ from app.auth.accounts.routes import make_router
 from app.auth.accounts.settings import AccountSettings as AuthSettings
 from app.auth.accounts.store import Account
 from app.auth.sessions import SessionCookie, SessionUser, router, session_user
-from app.realtime.authentication import Authentication
+from app.realtime.authentication import Authentication, Security
 from app.realtime.identity import Unauthenticated
 
 __all__ = ["AUTHENTICATION", "AuthSettings", "CurrentUser"]
@@ -107,8 +107,23 @@ async def redeem(ticket: str, database: Database) -> LoggedInUser | None:
     return row and LoggedInUser(*row)
 
 
+SECURITY = Security(
+    "ticket",
+    {
+        "type": "httpApiKey",
+        "in": "query",
+        "name": "ticket",
+        "description": "From POST /auth/ticket, for a user who is logged in. It is valid for "
+        f"{TICKET_SECONDS} seconds and for one socket.",
+    },
+)
+
 AUTHENTICATION = Authentication(
-    authenticate, routers=[make_router(authenticate, router)], open_session=open_session
+    authenticate,
+    routers=[make_router(authenticate, router)],
+    open_session=open_session,
+    is_sent_by_browsers=True,
+    security=SECURITY,
 )
 
 CurrentUser = Annotated[LoggedInUser, Depends(authenticate)]

@@ -6,7 +6,7 @@ move in any release.
 
 from app.realtime.actions import Action
 from app.realtime.application import Application
-from app.realtime.authentication import Authentication, Session
+from app.realtime.authentication import Authentication, Security, Session
 from app.realtime.broker import BrokerUnavailable, IdTaken
 from app.realtime.connection import Connection
 from app.realtime.dependencies import Presence, Publisher
@@ -41,6 +41,7 @@ __all__ = [
     "Publisher",
     "RealtimeSettings",
     "Refused",
+    "Security",
     "Session",
     "Signal",
     "Socket",

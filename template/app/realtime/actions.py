@@ -11,11 +11,13 @@ from app.realtime.authentication import Session
 from app.realtime.broker import BrokerUnavailable
 from app.realtime.connection import Connection
 from app.realtime.events import Event, Signal
+from app.realtime.frames import frame
 from app.realtime.handlers import Call, Handlers, Pending, Refused
 from app.realtime.identity import OWN_ROOM, User
 from app.realtime.manager import ConnectionManager
 from app.realtime.metrics import HANDLER_FAILURES
 from app.realtime.parser import ClientMessage
+from app.realtime.payloads import result_json
 from app.realtime.protocol import (
     Error,
     ErrorCode,
@@ -26,7 +28,6 @@ from app.realtime.protocol import (
     Ping,
     Pong,
     Publish,
-    Result,
     SendSignal,
 )
 from app.realtime.publisher import Publisher
@@ -119,8 +120,7 @@ class Actions:
         handler = self._handlers.calls[type(message.data)]
         call = Call(*self._context(connection, message.id))
         result = await self._run(connection, handler(message.data, call), f"call {message.event}")
-        name = result.__event__ if result is not None else None
-        connection.send(Result(id=message.id, event=name, data=result))
+        connection.send_frames(frame(result_json(message.id, result)))
 
     def _context(
         self,

@@ -15,12 +15,16 @@ from app.realtime import api, operations
 from app.realtime.actions import Actions, May
 from app.realtime.authentication import Authentication
 from app.realtime.broker import BrokerUnavailable, create_backend
+from app.realtime.contract import routes as contract
+from app.realtime.contract.asyncapi import Server, asyncapi
+from app.realtime.contract.messages import Messages
 from app.realtime.endpoint import make_router
 from app.realtime.events import Events
 from app.realtime.handlers import Handlers
 from app.realtime.limits import ConnectionLimits
 from app.realtime.manager import ConnectionManager
 from app.realtime.parser import ClientMessages
+from app.realtime.server.cross_origin import CrossOrigin
 from app.realtime.server.hand_over import HandOver
 from app.realtime.server.head import HeadRequests
 from app.realtime.server.headers import SecurityHeaders
@@ -40,6 +44,9 @@ more for each. Older objects are seldom garbage.
 
 RETRY_AFTER = 5
 """Seconds that a client is asked to wait when the broker is unavailable."""
+
+SOCKET_DOCS = "Messages on the WebSocket are described at [/asyncapi](asyncapi)."
+"""The description in the OpenAPI document, unless the application has its own."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -66,10 +73,12 @@ class Application(FastAPI):
         `events` and `handlers` are modules: every event and every handler in them counts.
         `lifespan` and the other options are those of FastAPI. Raises TypeError for events
         and handlers that contradict each other. With DOCS_OPEN false there is neither the
-        OpenAPI document nor a page that shows it, whatever the options say.
+        OpenAPI document nor a page that shows it, whatever the options say, and neither the
+        AsyncAPI document nor its page.
         """
         if not settings.docs_open:
             options["openapi_url"] = None
+        options.setdefault("description", SOCKET_DOCS)
         super().__init__(
             lifespan=self._lifespan,
             debug=settings.debug,
@@ -92,6 +101,17 @@ class Application(FastAPI):
             self.include_router(router)
         if settings.api_keys:
             self.include_router(api.router)
+        if settings.docs_open:
+            self.include_router(contract.router)
+
+    def messages(self) -> Messages:
+        """What the application and its clients send each other. Raises TypeError."""
+        return Messages.of(self.state.events, self._handlers.calls)
+
+    def asyncapi(self, server: Server) -> dict[str, Any]:
+        """The AsyncAPI document, for clients that reach the application at `server`."""
+        authentication: Authentication = self.state.authentication
+        return asyncapi(self.title, self.version, self.messages(), authentication, server)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -122,7 +142,14 @@ class Application(FastAPI):
         self.user_middleware.append(Middleware(HeadRequests))
         # Middleware inside of HandOver is gone once a socket is handed over.
         app = StartFailures(super().build_middleware_stack())
-        served = HandOver(app, settings.ping_timeout or None)
+        served: ASGIApp = HandOver(app, settings.ping_timeout or None)
+        if settings.allowed_origins:
+            authentication: Authentication = self.state.authentication
+            served = CrossOrigin(
+                served,
+                settings.allowed_origins,
+                with_credentials=authentication.is_sent_by_browsers,
+            )
         return SecurityHeaders(
             served,
             is_production=settings.environment == "production",

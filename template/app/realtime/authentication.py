@@ -1,6 +1,6 @@
 """What the engine needs to know of the style of authentication."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +28,17 @@ OpenSession = Callable[[FastAPI, User, OnEnd], Session]
 
 
 @dataclass(frozen=True)
+class Security:
+    """How clients present their credential to a socket, for the AsyncAPI document."""
+
+    name: str
+    scheme: Mapping[str, str]
+    """A Security Scheme Object of AsyncAPI 3.0."""
+    first_message: type[Model] | None = None
+    """What a client sends before anything else, if the credential is in a message."""
+
+
+@dataclass(frozen=True)
 class Authentication:
     """A style of authentication: how clients prove who they are."""
 
@@ -39,3 +50,7 @@ class Authentication:
     """What clients may send on a socket beyond the engine's messages."""
     open_session: OpenSession | None = None
     """Without it, a socket never ends because of its login."""
+    is_sent_by_browsers: bool = False
+    """Whether browsers send the credential by themselves, with every request."""
+    security: Security | None = None
+    """Without it, anybody may connect."""

@@ -103,14 +103,21 @@ class ClientMessages:
 
 def variants(message: type[Model], events: Iterable[type[EventModel]]) -> Any:
     """A message for each event, told apart by the event's name."""
-    models = []
-    for event in events:
-        name: Any = Literal[event.__event__]
-        title = f"{message.__name__}[{event.__event__}]"
-        models.append(create_model(title, __base__=message, event=(name, ...), data=(event, ...)))
+    models: list[Any] = [variant(message, event) for event in events]
     if len(models) == 1:
         return models[0]
     return Annotated[reduce(or_, models), Field(discriminator="event")]
+
+
+def variant(message: type[Model], event: type[EventModel]) -> type[Model]:
+    """A message for one event."""
+    name: Any = Literal[event.__event__]
+    return create_model(
+        message.__name__ + event.__name__,
+        __base__=message,
+        event=(name, ...),
+        data=(event, ...),
+    )
 
 
 def what_it_names(frame: str) -> tuple[str | None, str | None]:

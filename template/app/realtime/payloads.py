@@ -139,6 +139,14 @@ def signal_json(room: str, body: str) -> bytes:
     return ('{"type":"signal","room":"' + f'{room}",{body[1:]}').encode()
 
 
+def result_json(id: str, result: Event | None) -> bytes:  # noqa: A002
+    """The answer to a call."""
+    answer = '{"type":"result","id":' + json_string(id)
+    if result is not None:
+        answer += f',"event":{json_string(result.__event__)},"data":{result.to_json()}'
+    return (answer + "}").encode()
+
+
 def history_json(room: str, epoch: str, messages: Sequence[bytes], *, complete: bool) -> bytes:
     """The answer to `history`, from messages that are encoded already."""
     head = '{"type":"history","room":"' + f'{room}","epoch":{json_string(epoch)},"messages":['

@@ -5,10 +5,11 @@ clients and servers can be upgraded in any order.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.realtime.events import Event, Signal
 from app.realtime.identity import OWN_ROOM, User
@@ -84,6 +85,8 @@ class Join(Model):
 
 
 class Leave(Model):
+    """Leave a room. The answer is `left`."""
+
     type: Literal["leave"]
     room: RoomName
 
@@ -181,18 +184,11 @@ class Joined(Model):
 
 
 class Left(Model):
+    """This connection is not in the room any more. `evicted`: the application removed the user."""
+
     type: Literal["left"] = "left"
     room: str
     reason: Literal["evicted"] | None = None
-
-
-class Result(Model):
-    """The answer to a `call`. Without `event`, the application had nothing to say."""
-
-    type: Literal["result"] = "result"
-    id: str
-    event: str | None = None
-    data: SerializeAsAny[Event] | None = None
 
 
 class Presence(Model):
@@ -233,8 +229,63 @@ class Error(Model):
 
 
 class Pong(Model):
+    """The answer to `ping`."""
+
     type: Literal["pong"] = "pong"
 
 
-ServerMessage = Welcome | Joined | Left | Result | Presence | Resync | Error | Pong
-"""What one connection or all members of a room are sent, beside messages and signals."""
+ServerMessage = Welcome | Joined | Left | Presence | Resync | Error | Pong
+"""What one connection or all members of a room are sent, beside what carries an event."""
+
+# What carries an event. `payloads.py` writes these as text, from data that is JSON already.
+
+
+class RoomMessage(Model):
+    """An event of a room, to all of its members: for the sender, it is the acknowledgement.
+
+    Without `sender` it comes from the application.
+    """
+
+    type: Literal["message"] = "message"
+    room: str
+    offset: int
+    id: str
+    event: str
+    data: Event
+    sender: Member | None = None
+    sent_at: datetime
+
+
+class RoomSignal(Model):
+    """A signal, to all members of a room but the sender.
+
+    Without `sender` it comes from the application.
+    """
+
+    type: Literal["signal"] = "signal"
+    room: str
+    sender: Member | None = None
+    event: str
+    data: Signal
+
+
+class Result(Model):
+    """The answer to a `call`. Without `event`, the application had nothing to say."""
+
+    type: Literal["result"] = "result"
+    id: str
+    event: str | None = None
+    data: Event | None = None
+
+
+class History(Model):
+    """The answer to `history`: the newest message last.
+
+    `complete` says that the room remembers nothing older.
+    """
+
+    type: Literal["history"] = "history"
+    room: str
+    epoch: str
+    messages: Sequence[RoomMessage]
+    complete: bool

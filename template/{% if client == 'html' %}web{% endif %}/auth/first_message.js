@@ -1,15 +1,20 @@
 // The server accepts every socket. The first message carries an access token.
 
-import { freshTokens, keepFresh } from "./tokens.js";
+import { check, freshTokens, keepFresh } from "./tokens.js";
 
-export { check, enter, goOnAs } from "./tokens.js";
+export { login, logout, register, whoAmI } from "./tokens.js";
 
-/** The first message, or null without a session. Rejects as `check` does. */
-export async function handshake() {
-  const tokens = await freshTokens();
-  if (tokens === null) return null;
-  return {
-    firstFrame: { type: "auth", token: tokens.access_token },
-    whileOpen: (send) => keepFresh(tokens, send),
-  };
-}
+export const credentials = {
+  check,
+
+  /** The first message, or null without a session. */
+  async handshake() {
+    const tokens = await freshTokens();
+    return (
+      tokens && {
+        firstFrame: { type: "auth", token: tokens.access_token },
+        whileOpen: (send) => keepFresh(tokens, send),
+      }
+    );
+  },
+};

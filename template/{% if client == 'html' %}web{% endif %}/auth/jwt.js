@@ -1,16 +1,21 @@
 // The handshake carries an access token among the subprotocols, because browsers do not let
 // scripts set its headers.
 
-import { freshTokens, keepFresh } from "./tokens.js";
+import { check, freshTokens, keepFresh } from "./tokens.js";
 
-export { check, enter, goOnAs } from "./tokens.js";
+export { login, logout, register, whoAmI } from "./tokens.js";
 
-/** The subprotocol, or null without a session. Rejects as `check` does. */
-export async function handshake() {
-  const tokens = await freshTokens();
-  if (tokens === null) return null;
-  return {
-    protocols: [`bearer.${tokens.access_token}`],
-    whileOpen: (send) => keepFresh(tokens, send),
-  };
-}
+export const credentials = {
+  check,
+
+  /** The subprotocol, or null without a session. */
+  async handshake() {
+    const tokens = await freshTokens();
+    return (
+      tokens && {
+        protocols: [`bearer.${tokens.access_token}`],
+        whileOpen: (send) => keepFresh(tokens, send),
+      }
+    );
+  },
+};

@@ -1,13 +1,29 @@
-// The session is a cookie that scripts can't read. The browser sends it by itself.
+// The session is a cookie that scripts can't read. The browser sends it by itself, to a server
+// of another origin too, if both are of one site.
 
-import { enterAs } from "./accounts/form.js";
 import { get, post, tryOrigin } from "./accounts/http.js";
 
-export { goOnAs } from "./accounts/form.js";
+export const WITH_COOKIE = { credentials: "include" };
 
-/** Resolves when somebody is logged in. The parameters are those of `enterAs`. */
-export async function enter(ended, countUnsent) {
-  await enterAs({ whoAmI, login, register, logout }, ended, countUnsent);
+/** The user who is logged in, or null. Rejects when the server can't be asked. */
+export async function whoAmI() {
+  const answer = await get("auth/me", WITH_COOKIE);
+  return answer && { id: answer.id, name: answer.username };
+}
+
+/** Rejects with Refused, or with another Error when the server can't be reached. */
+export async function login(username, password) {
+  await post("auth/login", { username, password }, WITH_COOKIE);
+}
+
+/** Rejects as `login` does. */
+export async function register(username, password) {
+  await post("auth/register", { username, password }, WITH_COOKIE);
+}
+
+/** Rejects as `login` does. */
+export async function logout() {
+  await post("auth/logout", {}, WITH_COOKIE);
 }
 
 /** Whether the session is valid. Rejects when the server can't be reached, or refuses. */
@@ -15,21 +31,4 @@ export async function check() {
   if ((await whoAmI()) === null) return false;
   await tryOrigin();
   return true;
-}
-
-async function whoAmI() {
-  const answer = await get("auth/me");
-  return answer && { id: answer.id, name: answer.username };
-}
-
-async function login(username, password) {
-  await post("auth/login", { username, password });
-}
-
-async function register(username, password) {
-  await post("auth/register", { username, password });
-}
-
-async function logout() {
-  await post("auth/logout", {});
 }

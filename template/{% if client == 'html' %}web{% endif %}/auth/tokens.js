@@ -1,21 +1,41 @@
 // The session is a pair of tokens in IndexedDB, which all tabs share. Any script of this
 // origin can read them, so the page's content security policy allows no foreign script.
 
-import { enterAs } from "./accounts/form.js";
 import { Refused, get, post, tryOrigin } from "./accounts/http.js";
-
-export { goOnAs } from "./accounts/form.js";
 
 // The name of the database, of its only store, of the only record in it, and of the lock.
 const TOKENS = "tokens";
 // The part of its lifetime after which an access token is exchanged for a new one.
 const FRESH = 0.8;
 // Milliseconds until the next attempt, after the server could not be asked for new tokens.
-const RETRY = 10_000;
+const RETRY = 10_000; /** The user who is logged in, or null. Rejects when the server can't be asked. */
+export async function whoAmI() {
+  let tokens = await freshTokens();
+  let answer = tokens && (await askWhoIs(tokens));
+  if (tokens !== null && answer === null) {
+    tokens = await freshTokens(tokens);
+    answer = tokens && (await askWhoIs(tokens));
+  }
+  return answer && { id: answer.id, name: answer.username };
+}
 
-/** Resolves when somebody is logged in. The parameters are those of `enterAs`. */
-export async function enter(ended, countUnsent) {
-  await enterAs({ whoAmI, login, register, logout }, ended, countUnsent);
+/** Rejects with Refused, or with another Error when the server can't be reached. */
+export async function login(username, password) {
+  await keep(await post("auth/login", { username, password }));
+}
+
+/** Rejects as `login` does. */
+export async function register(username, password) {
+  await post("auth/register", { username, password });
+}
+
+/** Rejects as `login` does. */
+export async function logout() {
+  await alone(async () => {
+    const tokens = await stored();
+    if (tokens !== null) await post("auth/logout", { refresh_token: tokens.refresh_token });
+    await forget();
+  });
 }
 
 /** Whether the session is valid. Rejects when the server can't be reached, or refuses. */
@@ -33,7 +53,8 @@ export async function freshTokens(refused = null) {
     const isRefused = tokens.access_token === refused?.access_token;
     if (!isRefused && Date.now() < tokens.stale_at) return tokens;
     try {
-      return await keep(await post("auth/refresh", { refresh_token: tokens.refresh_token }));
+      const { refresh_token } = tokens;
+      return await keep(await post("auth/refresh", { refresh_token }));
     } catch (error) {
       if (!(error instanceof Refused && error.status === 401)) throw error;
       await forget();
@@ -48,18 +69,18 @@ export async function freshTokens(refused = null) {
  */
 export function keepFresh(tokens, send) {
   let isOpen = true;
-  let timer = 0;
+  let timer;
   const schedule = ({ stale_at, expires_at }) => {
     // Tabs do this at different moments, so that the first one renews the tokens for all.
     const spread = (Math.random() * (expires_at - stale_at)) / 2;
-    timer = setTimeout(renew, stale_at - Date.now() + spread);
+    timer = setTimeout(() => void renew(), stale_at - Date.now() + spread);
   };
   const renew = async () => {
     const fresh = await freshTokens().catch(() => undefined);
     // The session is over, so the server is about to close the socket.
     if (!isOpen || fresh === null) return;
     if (fresh === undefined) {
-      timer = setTimeout(renew, RETRY);
+      timer = setTimeout(() => void renew(), RETRY);
     } else {
       send({ type: "refresh", token: fresh.access_token });
       schedule(fresh);
@@ -72,30 +93,9 @@ export function keepFresh(tokens, send) {
   };
 }
 
-async function whoAmI() {
-  let tokens = await freshTokens();
-  let answer = tokens && (await get("auth/me", bearer(tokens)));
-  if (tokens !== null && answer === null) {
-    tokens = await freshTokens(tokens);
-    answer = tokens && (await get("auth/me", bearer(tokens)));
-  }
-  return answer && { id: answer.id, name: answer.username };
-}
-
-async function login(username, password) {
-  await keep(await post("auth/login", { username, password }));
-}
-
-async function register(username, password) {
-  await post("auth/register", { username, password });
-}
-
-async function logout() {
-  await alone(async () => {
-    const tokens = await stored();
-    if (tokens !== null) await post("auth/logout", { refresh_token: tokens.refresh_token });
-    await forget();
-  });
+async function askWhoIs({ access_token }) {
+  const headers = { Authorization: `Bearer ${access_token}` };
+  return await get("auth/me", { headers });
 }
 
 /**
@@ -103,11 +103,12 @@ async function logout() {
  * session. Web Locks exist on secure origins (HTTPS and localhost) only.
  */
 function alone(task) {
-  return navigator.locks ? navigator.locks.request(TOKENS, task) : task();
+  return "locks" in navigator ? navigator.locks.request(TOKENS, task) : task();
 }
 
 async function stored() {
-  return (await inStore("readonly", (store) => store.get(TOKENS))) ?? null;
+  const tokens = await inStore("readonly", (store) => store.get(TOKENS));
+  return tokens ?? null;
 }
 
 async function keep({ access_token, refresh_token, expires_in }) {
@@ -133,8 +134,12 @@ async function inStore(mode, action) {
     return await new Promise((resolve, reject) => {
       const transaction = database.transaction(TOKENS, mode);
       const request = action(transaction.objectStore(TOKENS));
-      transaction.oncomplete = () => resolve(request.result);
-      transaction.onabort = () => reject(transaction.error);
+      transaction.oncomplete = () => {
+        resolve(request.result);
+      };
+      transaction.onabort = () => {
+        reject(transaction.error ?? new Error("The browser's storage failed."));
+      };
     });
   } finally {
     database.close();
@@ -145,11 +150,11 @@ function openDatabase() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(TOKENS, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(TOKENS);
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      reject(request.error ?? new Error("The browser's storage can't be opened."));
+    };
   });
-}
-
-function bearer({ access_token }) {
-  return { Authorization: `Bearer ${access_token}` };
 }

@@ -1,4 +1,4 @@
-"""Refuses requests at once while a broker is known to be away."""
+"""What all brokers say and do while they are away."""
 
 import logging
 from collections.abc import Callable
@@ -36,3 +36,8 @@ class OutageGuard:
             logger.warning("%s", error)
         self._failed = True
         return error
+
+
+def describe(error: BaseException) -> str:
+    """Describe an error in one line. Some exceptions have no message, only a name."""
+    return f"{type(error).__name__} {error}".strip().partition("\n")[0]

@@ -49,7 +49,7 @@ from app.realtime.broker.nats.options import read_options
 from app.realtime.broker.nats.past import Past
 from app.realtime.broker.nats.publisher import Publisher
 from app.realtime.broker.nats.publishing import Publishing
-from app.realtime.broker.nats.requests import Outage, describe
+from app.realtime.broker.nats.requests import Outage, reason_of
 from app.realtime.broker.nats.stream import Limits, Unusable
 from app.realtime.broker.outage import OutageGuard
 from app.realtime.protocol import Position
@@ -198,4 +198,4 @@ class NatsBackend(Backend):
         return Past(channel, state, None, place, self._limits)
 
     def _unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
-        return self._outage.failed(BrokerUnavailable(f"NATS did not {what}: {describe(error)}"))
+        return self._outage.failed(BrokerUnavailable(f"NATS did not {what}: {reason_of(error)}"))

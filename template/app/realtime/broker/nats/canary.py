@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from app.realtime.broker.nats.channels import Channels, Heard
 from app.realtime.broker.nats.link import Link
 from app.realtime.broker.nats.names import Names
-from app.realtime.broker.nats.requests import Refused, describe, read_answer
+from app.realtime.broker.nats.requests import Refused, read_answer, reason_of
 from app.realtime.broker.nats.stream import NO_RESPONDERS, NOT_FOUND, SECOND, Limits
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Canary:
             self._refuse(error)
             return
         except (ValueError, KeyError) as error:
-            self._restart(f"NATS gave an answer that can't be read: {describe(error)}", None)
+            self._restart(f"NATS gave an answer that can't be read: {reason_of(error)}", None)
             return
         if self._is_refused:
             logger.info("NATS takes messages again")

@@ -13,7 +13,7 @@ from nats.aio.subscription import Subscription
 from app.realtime.broker.base import PUBLISH_DEADLINE, Listener, Publication, Resubscribed
 from app.realtime.broker.nats.names import PLAIN, Names
 from app.realtime.broker.nats.reader import State, Stored, seconds_of
-from app.realtime.broker.nats.requests import Outage, describe
+from app.realtime.broker.nats.requests import Outage, reason_of
 from app.realtime.broker.nats.stream import Stream
 from app.realtime.metrics import POISON
 from app.realtime.protocol import Position
@@ -110,7 +110,7 @@ class Channels:
             async with asyncio.timeout(PUBLISH_DEADLINE):
                 await heard.subscription.unsubscribe()
         except Outage as error:  # the connection is replaced, without this subscription
-            logger.debug("NATS did not take an unsubscription: %s", describe(error))
+            logger.debug("NATS did not take an unsubscription: %s", reason_of(error))
 
     async def subscribe_all(self, client: Client, stream: Stream, restart: Restart) -> None:
         """Subscribe to every channel over a new connection."""
@@ -129,7 +129,7 @@ class Channels:
                     pending_bytes_limit=MAX_PENDING_BYTES,
                 )
         except Outage as error:
-            self._start_again(f"NATS did not take a subscription: {describe(error)}")
+            self._start_again(f"NATS did not take a subscription: {reason_of(error)}")
             return
         self._unconfirmed[channel] = heard
         self.changed.set()

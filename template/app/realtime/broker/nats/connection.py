@@ -18,7 +18,7 @@ from app.realtime.broker.nats.link import Link
 from app.realtime.broker.nats.names import Names
 from app.realtime.broker.nats.options import Options
 from app.realtime.broker.nats.reader import Reader
-from app.realtime.broker.nats.requests import Outage, Requests, describe
+from app.realtime.broker.nats.requests import Outage, Requests, reason_of
 from app.realtime.broker.nats.stream import (
     Limits,
     Stream,
@@ -249,7 +249,7 @@ class Connection:
             raise error  # nats-py would try for ever
         if not isinstance(error, Outage):
             logger.error("could not take a message from NATS", exc_info=error)
-        self._errors = [*self._errors[-9:], describe(error)]
+        self._errors = [*self._errors[-9:], reason_of(error)]
         if "permissions violation" in str(error) and self._requests is not None:
             self._tell(error)
             self._requests.close(error)  # NATS gives no other answer to what it does not allow
@@ -301,7 +301,7 @@ def address(server: ParseResult) -> str:
 
 def explain(error: BaseException, hints: Sequence[str]) -> str:
     """A sentence about what is wrong. `hints` are errors that the server sent before."""
-    reason = str(error) if isinstance(error, Unusable) else describe(error)
+    reason = str(error) if isinstance(error, Unusable) else reason_of(error)
     if "authorization violation" in reason.lower():
         return (
             "NATS refused the login in BROKER_URL: check the user, the password, the token or "

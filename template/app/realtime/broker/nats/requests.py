@@ -11,6 +11,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error, MaxPayloadError
 
+from app.realtime.broker.outage import describe
+
 MAX_ANSWERS = 100_000
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 """Answers that may wait to be read. With more, the connection counts as broken."""
@@ -187,8 +189,6 @@ def _collect(
         complete.set_result(None)
 
 
-def describe(error: BaseException) -> str:
-    """Describe an error. Some exceptions have no message, only a name."""
-    if isinstance(error, Refused):
-        return str(error)
-    return f"{type(error).__name__} {error}".strip()
+def reason_of(error: BaseException) -> str:
+    """What NATS said, else what went wrong."""
+    return str(error) if isinstance(error, Refused) else describe(error)

@@ -50,9 +50,9 @@ from app.realtime.broker.base import (
     Page,
     Record,
 )
-from app.realtime.broker.outage import OutageGuard
+from app.realtime.broker.outage import OutageGuard, describe
 from app.realtime.broker.postgres.address import SCHEMES, read_address
-from app.realtime.broker.postgres.errors import Outage, describe
+from app.realtime.broker.postgres.errors import Outage
 from app.realtime.broker.postgres.notifications import MAX_OFFSET
 from app.realtime.broker.postgres.pipeline import Pipeline
 from app.realtime.broker.postgres.statements import (

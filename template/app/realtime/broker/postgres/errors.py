@@ -2,6 +2,8 @@
 
 import asyncpg
 
+from app.realtime.broker.outage import describe
+
 
 class Misconfigured(Exception):
     """Something that the operator has to change, as a sentence."""
@@ -45,11 +47,6 @@ ADVICE = {
     asyncpg.ClientConfigurationError: "correct BROKER_URL",
 }
 """What the operator has to do about an error. It does not pass by itself."""
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error in one line. Some exceptions have no message, only a name."""
-    return f"{type(error).__name__} {error}".strip().partition("\n")[0]
 
 
 def advise(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from broadcaster import Event
 
 from app.realtime.broker.base import Listener, Publication, Resubscribed
-from app.realtime.broker.postgres.errors import describe
+from app.realtime.broker.outage import describe
 from app.realtime.broker.postgres.pipeline import Pipeline
 from app.realtime.protocol import Position
 

@@ -18,6 +18,7 @@ from aiormq.exceptions import (
 )
 
 from app.realtime.broker.log.base import LogUnavailable
+from app.realtime.broker.outage import describe
 from app.realtime.broker.rabbitmq.options import Options
 
 CONNECT_DEADLINE = 3.0
@@ -125,8 +126,3 @@ def explained(options: Options) -> Iterator[None]:
     # a connection that has ended is used.
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise LogUnavailable(describe(error)) from error
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error. Some have no message, only a name."""
-    return f"{type(error).__name__} {error}".strip()

@@ -8,7 +8,7 @@ from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from app.realtime.broker.log.base import LogUnavailable
-from app.realtime.broker.rabbitmq.connection import describe
+from app.realtime.broker.outage import describe
 
 PREFETCH = 100
 """Messages that RabbitMQ sends before it waits for an acknowledgement."""

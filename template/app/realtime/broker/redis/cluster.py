@@ -18,8 +18,9 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import MovedError
 
 from app.realtime.broker.base import BrokerUnavailable, Listener
+from app.realtime.broker.outage import describe
 from app.realtime.broker.redis.connections import Address
-from app.realtime.broker.redis.errors import Outage, describe, explain
+from app.realtime.broker.redis.errors import Outage, explain
 from app.realtime.broker.redis.names import (
     BUCKET_PREFIXES,
     BUCKET_SLOTS,

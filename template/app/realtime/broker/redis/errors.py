@@ -51,11 +51,6 @@ EXPLANATIONS = (
 """What the operator has to know, by what Redis says."""
 
 
-def describe(error: BaseException) -> str:
-    """Describe an error. Some asyncio and Redis exceptions have no message, only a name."""
-    return f"{type(error).__name__} {error}".strip()
-
-
 def explain(error: BaseException, user: str) -> str | None:
     """Tell the operator what to correct, if waiting does not help."""
     said = str(error)

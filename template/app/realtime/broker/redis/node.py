@@ -11,8 +11,8 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import MovedError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, BrokerUnavailable, Listener
-from app.realtime.broker.outage import OutageGuard
-from app.realtime.broker.redis.errors import Outage, describe, explain
+from app.realtime.broker.outage import OutageGuard, describe
+from app.realtime.broker.redis.errors import Outage, explain
 from app.realtime.broker.redis.names import POSITION_SECONDS
 from app.realtime.broker.redis.pipeline import Pipeline, Script
 from app.realtime.broker.redis.subscriptions import Names, Subscriptions

@@ -13,8 +13,9 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from app.realtime.broker.outage import describe
 from app.realtime.broker.redis.connections import Address, Target, connection_pool
-from app.realtime.broker.redis.errors import Outage, describe, explain
+from app.realtime.broker.redis.errors import Outage, explain
 
 ASK_DEADLINE = 0.3
 """Seconds in which a Sentinel has to answer."""

@@ -16,7 +16,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from app.realtime.broker.base import PUBLISH_DEADLINE, Listener, Publication, Resubscribed
-from app.realtime.broker.redis.errors import Outage, describe, explain
+from app.realtime.broker.outage import describe
+from app.realtime.broker.redis.errors import Outage, explain
 from app.realtime.broker.redis.names import PubSub, channel_of
 from app.realtime.broker.redis.pipeline import Pipeline, Script, pack
 from app.realtime.metrics import BROKER_RECONNECTS, POISON

@@ -21,7 +21,10 @@ TYPES = {
 }
 TRY_AGAIN = re.compile(r"^const TRY_AGAIN = /(.+)/;$", re.MULTILINE)
 CONSTANT = re.compile(r"^const (\w+) = ([\d_]+);", re.MULTILINE)
-IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+["']([^"']+)["']""", re.MULTILINE)
+IMPORTS = {
+    ".js": re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+["']([^"']+)["']""", re.MULTILINE),
+    ".css": re.compile(r"""^@import\s+["']([^"']+)["']""", re.MULTILINE),
+}
 
 
 class Page(HTMLParser):
@@ -89,11 +92,11 @@ async def test_the_folder_has_every_file_that_the_page_needs_and_no_other(
         if asset in needed:
             continue
         needed.add(asset)
-        if asset.endswith(".js"):
+        if pattern := IMPORTS.get(posixpath.splitext(asset)[1]):
             folder = posixpath.dirname(asset)
             waiting += [
-                posixpath.normpath(posixpath.join(folder, module))
-                for module in IMPORT.findall((WEB / asset).read_text(encoding="utf-8"))
+                posixpath.normpath(posixpath.join(folder, name))
+                for name in pattern.findall((WEB / asset).read_text(encoding="utf-8"))
             ]
     assert sorted(needed) == assets()
 
@@ -150,7 +153,7 @@ async def test_nothing_outside_the_web_folder_is_served(server: AppServer, path:
 
 
 def test_page_sends_less_than_the_rate_limit() -> None:
-    constants = dict(CONSTANT.findall((WEB / "pace.js").read_text(encoding="utf-8")))
+    constants = dict(CONSTANT.findall((WEB / "realtime/pace.js").read_text(encoding="utf-8")))
     taken = Settings.model_fields["messages_per_second"].default
     assert int(constants["RATE"]) < taken
     assert int(constants["BURST"]) < 2 * taken
@@ -163,7 +166,7 @@ async def test_page_reads_when_the_server_will_replay_again() -> None:
     while replays.reserve(asking, "room"):
         pass
     (error,) = socket.given
-    (pattern,) = TRY_AGAIN.findall((WEB / "rooms.js").read_text(encoding="utf-8"))
+    (pattern,) = TRY_AGAIN.findall((WEB / "realtime/rooms.js").read_text(encoding="utf-8"))
     found = re.search(pattern, error["detail"])
     assert error["code"] == "rate_limited"
     assert found is not None

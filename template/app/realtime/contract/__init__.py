@@ -1,0 +1,1 @@
+"""What clients may rely on, made from the models: an AsyncAPI document, and TypeScript types."""

@@ -1,0 +1,169 @@
+import type { Application } from "../events.js";
+import type { ConnectionStatus, Member, MessageEntry } from "../realtime/index.js";
+
+/** How many characters a message may have (`ChatMessage` in app/events.py). */
+export const MAX_TEXT = 4096;
+/** How near to that limit (characters) the counter appears. */
+const COUNTER = 200;
+/** How many members are listed by name. */
+const LISTED = 200;
+
+const STATES = {
+  idle: "",
+  connecting: "Connecting…",
+  open: "Connected",
+  waiting: "Reconnecting…",
+  closed: "Disconnected",
+  expired: "Disconnected",
+};
+
+// --- The connection -----------------------------------------------------------
+
+/** What the page says about the connection. */
+export interface ConnectionWords {
+  /** For `#connection`. */
+  state: string;
+  /** For `#trouble-text`: what is wrong, or "". */
+  trouble: string;
+  /** For the button `#reconnect`; "" while there is nothing to press. */
+  button: "" | "Try now" | "Connect again";
+  /** Whether an attempt is being made after a failure. */
+  isTrying: boolean;
+}
+
+export const SILENT: ConnectionWords = { state: "", trouble: "", button: "", isTrying: false };
+
+/**
+ * Describe a state of the connection. `before` is what this function returned last: the
+ * reason of a failure stays while the next attempt is made.
+ */
+export function connectionWords(
+  { state, reason }: ConnectionStatus,
+  before: ConnectionWords,
+): ConnectionWords {
+  const isTrying = state === "connecting" && (before.isTrying || before.button === "Try now");
+  return {
+    state: STATES[isTrying ? "waiting" : state],
+    trouble: isTrying ? before.trouble : reason,
+    button: state === "waiting" ? "Try now" : state === "closed" ? "Connect again" : "",
+    isTrying,
+  };
+}
+
+/** For `#countdown`: when the next attempt is made. `now` is in milliseconds, as Date.now(). */
+export function countdown(retryAt: number | null, isTrying: boolean, now: number): string {
+  if (retryAt === null) return isTrying ? "Trying…" : "";
+  return `Next attempt in ${Math.max(0, Math.ceil((retryAt - now) / 1000))} s.`;
+}
+
+// --- People -------------------------------------------------------------------
+
+/** A piece of a sentence. A name is shown in a <bdi>: it may be written right to left. */
+export interface Piece {
+  text: string;
+  isName: boolean;
+}
+
+/** "ada and bob are typing…" */
+export function whoIsTyping(names: readonly string[]): Piece[] {
+  const [one, other] = names;
+  if (one === undefined) return [];
+  if (names.length > 2) return [word("Several people are typing…")];
+  if (other === undefined) return [name(one), word(" is typing…")];
+  return [name(one), word(" and "), name(other), word(" are typing…")];
+}
+
+/** The members to list, by name, and a last line if there are more, otherwise "". */
+export interface MemberList {
+  listed: Member[];
+  more: string;
+}
+
+/** `members` is null in a room that is too large for a list. */
+export function memberList(
+  members: ReadonlyMap<string, Member> | null,
+  memberCount: number,
+): MemberList {
+  const all = [...(members?.values() ?? [])];
+  all.sort((one, other) => one.name.localeCompare(other.name));
+  const listed = all.slice(0, LISTED);
+  const left = memberCount - listed.length;
+  if (left <= 0) return { listed, more: "" };
+  const more = listed.length > 0 ? `and ${left} more` : "This room is too large for a list.";
+  return { listed, more };
+}
+
+function word(text: string): Piece {
+  return { text, isName: false };
+}
+
+function name(text: string): Piece {
+  return { text, isName: true };
+}
+
+// --- Messages -----------------------------------------------------------------
+
+/** The text of a message, or null for an event that this page can't show as a text. */
+export function textOf(entry: MessageEntry<Application>): string | null {
+  // The application of today may send other data than the one this page was made for.
+  const data: unknown = entry.data;
+  if ((entry.event as string) !== "chat.message" || typeof data !== "object" || data === null)
+    return null;
+  return "text" in data && typeof data.text === "string" ? data.text : null;
+}
+
+/** For `.delivery`: what is to say about an own message. */
+export function deliveryWords({ state, reason }: MessageEntry<Application>): string {
+  return { sent: "", pending: "Sending…", failed: reason }[state];
+}
+
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** The time of a message: its day is in the separator above it. */
+export function timeOf(date: Date): string {
+  return time.format(date);
+}
+
+/** The date and time of a message, for its tooltip. */
+export function dateAndTimeOf(date: Date): string {
+  return dateAndTime.format(date);
+}
+
+/** For `#new-messages`, the button that leads to the end of the log. */
+export function newMessages(count: number): string {
+  return count === 1 ? "1 new message" : `${count} new messages`;
+}
+
+/** For `.badge`: the count of unread messages. */
+export function badge(unread: number): string {
+  return unread > 99 ? "99+" : String(unread);
+}
+
+// --- The composer -------------------------------------------------------------
+
+/** What is to say about a text that is being written. */
+export interface Draft {
+  /** The text to send, or "" if there is nothing that can be sent. */
+  toSend: string;
+  /** For `#counter`. */
+  counter: string;
+  isTooLong: boolean;
+}
+
+export function draft(text: string): Draft {
+  const trimmed = text.trimEnd();
+  const left = MAX_TEXT - lengthOf(trimmed);
+  const isTooLong = left < 0;
+  return { toSend: isTooLong ? "" : trimmed, counter: counter(left), isTooLong };
+}
+
+function counter(left: number): string {
+  if (left < 0) return `${-left} characters too many: at most ${MAX_TEXT} fit in a message.`;
+  return left <= COUNTER ? `${left} characters left.` : "";
+}
+
+/** As the server counts: characters, not UTF-16 code units. */
+function lengthOf(text: string): number {
+  return Array.from(text).length;
+}

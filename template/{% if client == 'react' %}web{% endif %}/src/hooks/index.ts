@@ -1,0 +1,5 @@
+export { RealtimeProvider, useRealtime } from "./RealtimeProvider.js";
+export { useCall } from "./useCall.js";
+export { useConnection } from "./useConnection.js";
+export { usePresence } from "./usePresence.js";
+export { useRoom, type RoomView } from "./useRoom.js";

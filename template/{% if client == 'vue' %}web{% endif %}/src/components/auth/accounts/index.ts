@@ -1,0 +1,2 @@
+export { default as PageEntrance } from "./AccountEntrance.vue";
+export { mayGoOnAs } from "./owner.js";

@@ -1,0 +1,19 @@
+import { Owner } from "../../../chat/auth/accounts/login.js";
+import type { Member } from "../../../realtime/index.js";
+
+/** Whom this page is for. */
+export const owner = new Owner();
+
+/** Whether the page may go on for a user. If not, a new page replaces it. */
+export function mayGoOnAs(user: Member): boolean {
+  if (owner.isFor(user)) return true;
+  sessionStorage.clear();
+  reload();
+  return false;
+}
+
+/** Load the page anew, without a question about messages that this one has not sent. */
+export function reload(): void {
+  window.onbeforeunload = null;
+  location.reload();
+}
