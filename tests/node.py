@@ -37,7 +37,7 @@ def npm(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def tool(name: str, *arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a program of npm/. Raises AssertionError with what it printed if it fails."""
-    return node(TOOLS / "node_modules/.bin" / name, *arguments, cwd=cwd)
+    return _run([TOOLS / "node_modules/.bin" / name, *arguments], cwd)
 
 
 def environment() -> dict[str, str]:

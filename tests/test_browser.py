@@ -1,19 +1,18 @@
-"""Two tabs of a real browser and a real server, with each style of authentication."""
+"""The html page with each style of authentication, and faults that its scenarios find."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from secrets import token_hex
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.app_server import AppServer, serving
+from tests import test_pages as scenarios
+from tests.app_server import AppServer
+from tests.axe import barriers
 from tests.chromium import chromium
-from tests.tab import MISSED, Tab
-from tests.template import Combination, choices, render
-from tests.wire import plant
-
-MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script><b>bold</b> {{ 7*7 }}'
+from tests.people import serving_page, two_people
+from tests.tab import Tab
+from tests.template import Combination, choices
 
 
 @pytest.fixture(scope="module")
@@ -22,91 +21,21 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def serving_auth(auth: str, factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    project = render(factory.mktemp(auth) / "my-chat", Combination(auth, "memory", "html"))
-    with serving(project) as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=choices("auth"))
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AppServer]:
-    """A server for each style of auth."""
-    yield from serving_auth(request.param, tmp_path_factory)
+    """A server for each style of authentication."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with serving_page(folder, Combination(request.param, "memory", "html")) as server:
+        yield server
 
 
-@pytest.fixture(scope="module")
-def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """A server without accounts."""
-    yield from serving_auth("none", tmp_path_factory)
-
-
-@contextmanager
-def two_people(
-    browser: Browser,
-    server: AppServer,
-    fault: tuple[str, str, str] | None = None,
-) -> Iterator[list[Tab]]:
-    """A tab for each, in a room of their own, in browsers that share nothing."""
-    room, patience = token_hex(4), 15 if fault is None else 1.5
-    with browser.new_context() as one, browser.new_context() as other:
-        if fault is not None:
-            for context in (one, other):
-                plant(context, server.url, *fault)
-        yield [Tab(context, server.url, room, patience) for context in (one, other)]
-
-
-def enter(*tabs: Tab) -> list[str]:
-    """All enter, each under a unique name. Returns the names that the page shows."""
-    return [tab.enter(f"{name}-{tab.room}") for name, tab in zip(("ada", "bob"), tabs, strict=True)]
-
-
-def exchange(ada: Tab, bob: Tab) -> None:
-    names = enter(ada, bob)
-    for tab in (ada, bob):
-        tab.expect_members(*names)
-    ada.send("Good morning, Bob")
-    bob.expect_messages("Good morning, Bob")
-    bob.send("Good morning, Ada")
-    for tab in (ada, bob):
-        tab.expect_messages("Good morning, Bob", "Good morning, Ada")
-        expect(tab.messages.locator(".sender")).to_have_text(names)
-        assert not tab.problems
-
-
-def exchange_markup(ada: Tab, bob: Tab) -> None:
-    enter(ada, bob)
-    ada.send(MARKUP)
-    for tab in (ada, bob):
-        tab.expect_messages(MARKUP)
-        expect(tab.messages.locator("img, script, b")).to_have_count(0)
-        assert not tab.problems
-
-
-def outlive_a_restart(ada: Tab, bob: Tab, server: AppServer) -> None:
-    enter(ada, bob)
-    ada.send("before")
-    bob.expect_messages("before")
-    server.stop()
-    for tab in (ada, bob):
-        tab.expect_connection("waiting")
-    ada.send("written meanwhile")
-    server.start()
-    for tab in (ada, bob):
-        tab.expect_connection("open")
-    ada.expect_state("written meanwhile", "sent")
-    bob.send("and now")
-    # The history of the server is gone, so messages may be missing.
-    for tab in (ada, bob):
-        tab.expect_log("before", MISSED, "written meanwhile", "and now")
-
-
-def test_two_people_exchange_messages_and_find_them_again(
+def test_a_page_that_is_loaded_again_finds_the_messages(
     browser: Browser, server: AppServer
 ) -> None:
     with two_people(browser, server) as (ada, bob):
-        exchange(ada, bob)
+        scenarios.test_two_people_enter_and_chat([ada, bob])
         name = ada.page.locator("#user").inner_text()
         ada.page.reload()
         ada.expect_messages("Good morning, Bob", "Good morning, Ada")
@@ -133,71 +62,109 @@ def test_two_tabs_of_one_person_exchange_messages(browser: Browser, server: AppS
                 assert not reader.problems
 
 
-def test_markup_in_a_message_is_shown_as_text(browser: Browser, server: AppServer) -> None:
-    with two_people(browser, server) as (ada, bob):
-        exchange_markup(ada, bob)
+# --- Faults that are planted make these scenarios fail --------------------------
 
 
-def test_a_tab_shows_who_is_typing_in_another(browser: Browser, guests: AppServer) -> None:
-    with two_people(browser, guests) as (ada, bob):
-        name = enter(ada, bob)[1]
-        bob.page.locator("#text").press_sequentially("Good morning")
-        ada.expect_typing(f"{name} is typing…")
-        bob.page.locator("#text").press("Enter")
-        ada.expect_messages("Good morning")
-        ada.expect_typing("")
-        bob.expect_typing("")
-        for tab in (ada, bob):
-            assert not tab.problems
+Scenario = Callable[[list[Tab], AppServer], None]
 
 
-def test_the_page_reconnects_after_a_restart(browser: Browser, guests: AppServer) -> None:
-    with two_people(browser, guests) as (ada, bob):
-        outlive_a_restart(ada, bob, guests)
+def chat(people: list[Tab], _server: AppServer) -> None:
+    scenarios.test_two_people_enter_and_chat(people)
+    assert not [problem for tab in people for problem in tab.problems]
 
 
-# --- Faults that are planted make these steps fail ------------------------------
+def send_hostile_texts(people: list[Tab], _server: AppServer) -> None:
+    scenarios.test_hostile_texts_stay_texts(people)
 
 
-@pytest.mark.parametrize(
-    ("steps", "fault"),
-    [
+def send_links(people: list[Tab], _server: AppServer) -> None:
+    scenarios.test_a_link_is_a_link(people)
+
+
+def count_unread(people: list[Tab], _server: AppServer) -> None:
+    scenarios.test_unread_messages_are_counted_and_marked(people)
+
+
+def scroll_back(people: list[Tab], server: AppServer) -> None:
+    scenarios.test_earlier_messages_appear_where_the_reader_scrolls(people[0].page.context, server)
+
+
+def use_a_keyboard(people: list[Tab], server: AppServer) -> None:
+    scenarios.test_the_page_is_used_with_a_keyboard_only(people[0].page.context, server)
+
+
+def look_for_barriers(people: list[Tab], _server: AppServer) -> None:
+    assert barriers(people[0].page) == []
+
+
+FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
+    "lost": (
+        chat,
         (
-            exchange,
-            (
-                "static/realtime/connection.js",
-                "    this.#listeners.onMessage(message);",
-                '    if (message.type !== "message") this.#listeners.onMessage(message);',
-            ),
+            "static/realtime/connection.js",
+            "    this.#listeners.onMessage(message);",
+            '    if (message.type !== "message") this.#listeners.onMessage(message);',
         ),
-        (exchange, ("", "</body>", "<script>document.title = 1;</script></body>")),
-        (exchange, ("", "</body>", '<p style="color: red">red</p></body>')),
+    ),
+    "inline script": (
+        chat,
+        ("", "</body>", "<script>document.title = 1;</script></body>"),
+    ),
+    "inline style": (
+        chat,
+        ("", "</body>", '<p style="color: red">red</p></body>'),
+    ),
+    "no day": (
+        chat,
+        ("static/chat/rows.js", "dayOf(entry.sentAt) > latest", "false"),
+    ),
+    "markup": (
+        send_hostile_texts,
         (
-            exchange_markup,
-            (
-                "static/message.js",
-                "text.append(...content(entry));",
-                "text.innerHTML = textOf(entry);",
-            ),
+            "static/page/message.js",
+            "text.append(...content(row.entry));",
+            "text.innerHTML = textOf(row.entry);",
         ),
-        (
-            outlive_a_restart,
-            (
-                "static/realtime/connection.js",
-                "setTimeout(() => void this.connect(), delay);",
-                "0;",
-            ),
-        ),
-    ],
-    ids=["lost", "inline script", "inline style", "markup", "no reconnection"],
-)
-def test_a_fault_of_the_page_is_found(
-    browser: Browser,
-    guests: AppServer,
-    steps: Callable[..., None],
-    fault: tuple[str, str, str],
-) -> None:
-    with two_people(browser, guests, fault) as tabs:
-        more = [guests] if steps is outlive_a_restart else []
-        with pytest.raises(AssertionError):
-            steps(*tabs, *more)
+    ),
+    "hidden address": (
+        send_hostile_texts,
+        ("static/chat/text.js", "\\p{Cc}\\p{Cf}", ""),
+    ),
+    "opener": (
+        send_links,
+        ("static/page/message.js", '"noopener noreferrer nofollow"', '""'),
+    ),
+    "no reconnection": (
+        scenarios.test_the_page_comes_back_when_the_server_was_killed,
+        ("static/realtime/connection.js", "setTimeout(() => void this.connect(), delay);", "0;"),
+    ),
+    "no unread mark": (
+        count_unread,
+        ("static/chat/unread.js", "state.mark = entry.key;", ";"),
+    ),
+    "carried away": (
+        scenarios.test_who_reads_the_past_stays_there,
+        ("static/page/log.js", "if (this.#atEnd || added.some(isWritten)) {", "if (true) {"),
+    ),
+    "place lost": (
+        scroll_back,
+        ("static/page/log.js", "    } else {\n      keepPlace();", "    } else {"),
+    ),
+    "not loaded": (
+        scroll_back,
+        ("static/page/log.js", "isNearStart(this.#frame)", "false"),
+    ),
+    "out of reach": (
+        use_a_keyboard,
+        ("", '<button id="skip"', '<button tabindex="-1" id="skip"'),
+    ),
+    "no language": (look_for_barriers, ("", '<html lang="en">', "<html>")),
+}
+
+
+@pytest.mark.parametrize("server", ["none"], indirect=True)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_page_is_found(browser: Browser, server: AppServer, fault: str) -> None:
+    scenario, plan = FAULTS[fault]
+    with two_people(browser, server, plan) as people, pytest.raises(AssertionError):
+        scenario(people, server)

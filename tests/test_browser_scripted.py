@@ -320,6 +320,15 @@ def test_a_message_is_published_as_an_event(script: ScriptedServer, tab: Tab) ->
     assert message == {"room": "lobby", "event": "chat.message", "data": {"text": "good morning"}}
 
 
+def test_today_becomes_yesterday(script: ScriptedServer, tab: Tab) -> None:
+    tab.send("written today")
+    script.hears("publish")
+    day = tab.page.locator(".day")
+    expect(day).to_have_text("Today")
+    tab.page.clock.fast_forward("24:00:00")
+    expect(day).to_have_text("Yesterday")
+
+
 def test_a_user_is_known_by_id_and_not_by_name(script: ScriptedServer, tab: Tab) -> None:
     renamed, namesake = {**ADA, "name": "Ada Lovelace"}, {**BOB, "name": ADA["name"]}
     script.says_message(1, "renamed", sender=renamed)
@@ -772,7 +781,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "markup in an event",
                 test_an_event_that_the_page_does_not_know_is_shown_as_json,
-                "dom.js",
+                "page/dom.js",
                 "created.textContent =",
                 "created.innerHTML =",
             ),
@@ -789,13 +798,6 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
                 "chat/typing.js",
                 "this.#stopped(id);\n    }, SHOWN)",
                 "}, SHOWN)",
-            ),
-            (
-                "same id twice",
-                test_nothing_is_shown_twice,
-                "realtime/room.js",
-                "if (this.#log.has(message.id)) return;",
-                "",
             ),
             (
                 "same offset twice",
@@ -828,7 +830,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "lost on close",
                 test_a_page_with_something_to_send_asks_before_it_is_closed,
-                "main.js",
+                "page/main.js",
                 "isAsking ? (event) => event.preventDefault() : null",
                 "null",
             ),

@@ -98,7 +98,7 @@ class Outbox:
         return None
 
     def disconnected(self) -> None:
-        """What was sent may have arrived or not: it will be sent again."""
+        """This client has left the room. What was sent will be sent again: it may be there."""
         for publication in self:
             publication.may_be_there |= publication.is_sent
             publication.stop_waiting()

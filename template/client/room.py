@@ -160,6 +160,8 @@ class Room:
         Own messages are sent after the replay, because one that seemed lost may be in it.
         """
         frame = self.membership.next()
+        if frame is not None:
+            self.outbox.disconnected()  # answers that come while it joins are ignored
         if frame is not None or self.membership.state is not State.INSIDE:
             return frame
         frame = self.outbox.next() or self.pages.next()
@@ -185,6 +187,13 @@ class Room:
         self.pages.disconnected()
         self._signals_to_send.clear()
         self.changes.tell()
+
+    def not_joined(self, id: str | None) -> None:  # noqa: A002
+        """The server does not count this client in, so it did not look at a message."""
+        self.membership.resync()
+        self.pages.disconnected()
+        if id is not None:
+            self.outbox.unheard(id)
 
     def message(self, message: Message) -> None:
         is_answer = message.is_own and message.id in self.outbox

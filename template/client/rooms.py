@@ -217,14 +217,14 @@ class Rooms:
             self._too_much(room, error, frame)
         elif isinstance(ref, str) and ref in self.calls:
             self.calls.rejected(ref, error)
+        elif error.code == "not_joined" and room is not None:
+            room.not_joined(ref)
         elif ref is not None and room is not None:
             room.outbox.rejected(ref, error)
         elif room is not None and room.membership.state is State.JOINING:
             self._not_let_in(room, error)
         elif room is not None and room.pages.is_waiting and error.code == "unavailable":
             room.pages.postpone(backoff(0))
-        elif room is not None and room.pages.is_waiting and error.code == "not_joined":
-            room.pages.disconnected()
         else:
             logger.warning("the server did not carry out a message: %s", error)
 

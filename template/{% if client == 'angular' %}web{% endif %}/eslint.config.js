@@ -9,6 +9,7 @@ export default defineConfig(
     extends: [typescript.configs.strict, angular.configs.tsRecommended],
     processor: angular.processInlineTemplates,
     rules: {
+      "@typescript-eslint/no-extraneous-class": ["error", { allowWithDecorator: true }],
       "@angular-eslint/prefer-on-push-component-change-detection": "error",
       "@angular-eslint/component-selector": [
         "error",

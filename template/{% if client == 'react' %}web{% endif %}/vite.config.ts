@@ -34,8 +34,9 @@ export default defineConfig({
   },
   server: { proxy },
   test: {
-    environment: "jsdom",
+    environment: "node",
     include: ["src/**/*.test.{ts,tsx}"],
+    mockReset: true,
     restoreMocks: true,
   },
 });

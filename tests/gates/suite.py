@@ -12,7 +12,7 @@ from tests.postgres_server import postgres_folders
 from tests.servers import servers_folder
 from tests.template import DEFAULT, Combination, choices
 
-# What a broker has, whoever connects. The project without accounts runs it.
+# What a broker has, and the engine, whoever connects. The project without accounts runs it.
 PROVEN_WITHOUT_ACCOUNTS = [
     "tests/engine/broker",
     "tests/engine/workers/test_api.py",
@@ -20,17 +20,6 @@ PROVEN_WITHOUT_ACCOUNTS = [
     "tests/engine/workers/test_outage.py",
     "tests/engine/workers/test_plain_uvicorn.py",
     "tests/engine/workers/test_workers.py",
-]
-
-# What the other styles with accounts have in common with cookie, which runs it.
-PROVEN_WITH_COOKIE = [
-    "tests/engine/auth/accounts/test_accounts.py",
-    "tests/engine/auth/accounts/test_add_user.py",
-    "tests/engine/auth/accounts/test_database.py",
-    "tests/engine/auth/accounts/test_identity.py",
-    "tests/engine/auth/accounts/test_login_watches.py",
-    "tests/engine/auth/accounts/test_settings.py",
-    "tests/engine/auth/accounts/test_throttle.py",
     "tests/engine/server/test_control_frames.py",
     "tests/engine/server/test_deploy.py",
     "tests/engine/server/test_frames.py",
@@ -49,7 +38,6 @@ PROVEN_WITH_COOKIE = [
     "tests/engine/test_manager.py",
     "tests/engine/test_metrics.py",
     "tests/engine/test_model.py",
-    "tests/engine/test_openapi.py",
     "tests/engine/test_own_application.py",
     "tests/engine/test_permissions.py",
     "tests/engine/test_presence.py",
@@ -59,6 +47,18 @@ PROVEN_WITH_COOKIE = [
     "tests/engine/test_room.py",
     "tests/engine/test_signals.py",
     "tests/engine/test_slow_client.py",
+]
+
+# What the other styles with accounts have in common with cookie, which runs it.
+PROVEN_WITH_COOKIE = [
+    "tests/engine/auth/accounts/test_accounts.py",
+    "tests/engine/auth/accounts/test_add_user.py",
+    "tests/engine/auth/accounts/test_database.py",
+    "tests/engine/auth/accounts/test_identity.py",
+    "tests/engine/auth/accounts/test_login_watches.py",
+    "tests/engine/auth/accounts/test_settings.py",
+    "tests/engine/auth/accounts/test_throttle.py",
+    "tests/engine/test_openapi.py",
 ]
 
 OF_THE_DRIVERS = (

@@ -4,13 +4,19 @@ import type { Entry, MessageEntry } from "./types.js";
 const USUAL = 500;
 const MOST = 2_000;
 
+const MISSED = "The connection was interrupted. Messages may be missing here.";
+
 /** The messages and notices of a room in order, each once. The oldest are dropped. */
 export class Log {
   readonly #entries: Entry[] = [];
   readonly #ids = new Set<string>();
   #epoch = "";
-  // Where the messages of the current epoch begin. Their offsets say nothing about others.
+  // Where the entries of this epoch begin, and those after the last gap.
+  #epochStart = 0;
   #start = 0;
+  // Those after the gap are later than `after`. None is missing between `from` and the first.
+  #after = 0;
+  #from = 0;
   // Whether the server remembers nothing before the first message.
   #isComplete = false;
   #isExtended = false;
@@ -20,41 +26,57 @@ export class Log {
     return this.#entries;
   }
 
-  get last(): Entry | undefined {
-    return this.#entries.at(-1);
-  }
-
   /** The offset of the first message; null if no earlier messages can be put in front of it. */
   get earliest(): number | null {
-    if (this.#isComplete || this.#start > 0 || this.#entries.length >= MOST) return null;
+    if (this.#isComplete || this.#epochStart > 0 || this.#entries.length >= MOST) return null;
     const first = this.#entries.find((entry) => entry.kind === "message");
     return first?.offset != null && first.offset > 1 ? first.offset : null;
   }
 
-  has(id: string): boolean {
-    return this.#ids.has(id);
-  }
-
-  /** The following messages are of this epoch. */
-  begin(epoch: string): void {
+  /** The following messages are of this epoch. The first ones may be those before an offset. */
+  begin(epoch: string, offset: number): void {
     if (epoch === this.#epoch) return;
+    if (this.#epoch !== "") this.#epochStart = this.#entries.length;
     this.#epoch = epoch;
     this.#start = this.#entries.length;
+    this.#after = 0;
+    this.#from = offset;
   }
 
-  /** Put a message where its offset belongs, which is nearly always the end. */
-  add(entry: MessageEntry): void {
-    const offset = entry.offset ?? Infinity;
-    let place = this.#entries.length;
-    for (let index = place - 1; index >= this.#start; index -= 1) {
-      const other = this.#entries[index];
-      if (other?.kind !== "message") continue;
-      if ((other.offset ?? 0) < offset) break;
-      place = index;
-    }
+  /** Messages may be missing after this offset. Says so, once. */
+  gap(after: number): void {
+    const last = this.#entries.at(-1);
+    if (last?.kind !== "notice" || last.text !== MISSED) this.notice(MISSED);
+    this.#after = after;
+    this.#start = this.#entries.length;
+    this.#from = Infinity;
+  }
+
+  /**
+   * Put a message where its offset belongs, which is nearly always the end. Returns false if it
+   * has no place: it is there already, or between messages that are not here.
+   */
+  add(entry: MessageEntry): boolean {
+    const place = this.#placeOf(entry.offset ?? Infinity);
+    if (place === null || this.#ids.has(entry.id)) return false;
     this.#entries.splice(place, 0, entry);
     this.#ids.add(entry.id);
     this.#trim();
+    return true;
+  }
+
+  #placeOf(offset: number): number | null {
+    const end = this.#entries.length;
+    let place = end;
+    for (let index = end - 1; index >= this.#start; index -= 1) {
+      const other = this.#entries[index];
+      if (other?.kind !== "message") continue;
+      const before = other.offset ?? 0;
+      if (before < offset) return place;
+      if (before === offset) return null;
+      place = index;
+    }
+    return offset > (place === end ? this.#after : this.#from) ? place : null;
   }
 
   notice(text: string): void {
@@ -73,6 +95,7 @@ export class Log {
     this.#isComplete = isComplete;
     this.#isExtended = true;
     this.#entries.unshift(...added);
+    if (this.#start > 0) this.#start += added.length;
     for (const { id } of added) this.#ids.add(id);
   }
 
@@ -90,6 +113,8 @@ export class Log {
       if (entry.kind === "message") this.#ids.delete(entry.id);
     }
     this.#start = Math.max(0, this.#start - dropped.length);
+    this.#epochStart = Math.max(0, this.#epochStart - dropped.length);
+    this.#from = Infinity;
     this.#isComplete = false;
   }
 }

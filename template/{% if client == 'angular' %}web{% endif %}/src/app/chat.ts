@@ -74,7 +74,7 @@ export class Chat {
   showAddressed(): void {
     const before = this.room().name;
     const { name, problem } = roomInAddress(location.hash, before);
-    this.#drafts.set(before, this.draft());
+    if (this.#realtime.client.rooms.has(before)) this.#drafts.set(before, this.draft());
     this.#room.set(this.#realtime.room(name));
     this.draft.set(this.#drafts.get(name) ?? "");
     this.#shown(problem);

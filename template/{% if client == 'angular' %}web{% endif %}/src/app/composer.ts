@@ -6,7 +6,6 @@ import {
   DOCUMENT,
   ElementRef,
   inject,
-  output,
   viewChild,
 } from "@angular/core";
 import { draft } from "../chat/words.js";
@@ -21,7 +20,6 @@ import { Chat } from "./chat.js";
 })
 export class Composer {
   protected readonly chat = inject(Chat);
-  readonly sent = output();
   protected readonly draft = computed(() => draft(this.chat.draft()));
   private readonly field = viewChild.required<ElementRef<HTMLTextAreaElement>>("field");
   // A screen keyboard would cover the room.
@@ -42,9 +40,7 @@ export class Composer {
     event.preventDefault();
     const { toSend } = this.draft();
     this.#focus();
-    if (toSend === "") return;
-    this.chat.send(toSend);
-    this.sent.emit();
+    if (toSend !== "") this.chat.send(toSend);
   }
 
   #focus(): void {

@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, inject } from "@angular/core";
+import { ChangeDetectionStrategy, Component, computed, inject } from "@angular/core";
 import { Connection } from "./connection.js";
 import { TITLE } from "./document.js";
 import { Realtime } from "./realtime.js";
@@ -15,12 +15,15 @@ import { Realtime } from "./realtime.js";
       [attr.data-state]="connection.status().state"
       [textContent]="connection.words().state"
     ></p>
-    <p id="user">{{ user()?.name }}</p>
+    <p id="user">{{ user() }}</p>
     <ng-content />
   `,
 })
 export class Header {
   protected readonly title = inject(TITLE);
   protected readonly connection = inject(Connection);
-  protected readonly user = inject(Realtime).user;
+  readonly #user = inject(Realtime).user;
+  protected readonly user = computed(() =>
+    this.connection.status().state === "expired" ? "" : this.#user()?.name,
+  );
 }

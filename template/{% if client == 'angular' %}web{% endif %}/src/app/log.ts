@@ -4,19 +4,29 @@ import {
   Component,
   computed,
   DestroyRef,
+  DOCUMENT,
   effect,
   ElementRef,
   inject,
   signal,
   untracked,
 } from "@angular/core";
+import type { Row } from "../chat/rows.js";
 import { isAtEnd, isNearStart } from "../chat/scroll.js";
 import { Chat } from "./chat.js";
 import { Message } from "./message.js";
 import type { RoomSignals } from "./realtime.js";
 
-/** How long (milliseconds) a screen reader needs to notice that it should not read a room. */
+/** How long (milliseconds) a screen reader announces nothing after a change of what is past. */
 const QUIET = 500;
+/** How many items keep the reader's place. The first ones may be removed. */
+const ANCHORS = 3;
+
+/** An item, and where its end is in the window (pixels). */
+interface Anchor {
+  item: Element;
+  bottom: number;
+}
 
 /** The messages of the room on display. It scrolls along while the reader is at the end. */
 @Component({
@@ -24,18 +34,23 @@ const QUIET = 500;
   exportAs: "log",
   imports: [Message],
   changeDetection: ChangeDetectionStrategy.OnPush,
-  host: { "(scroll)": "scrolled()", "[attr.aria-live]": "isQuiet() ? 'off' : null" },
+  host: {
+    "(scroll)": "scrolled()",
+    "[attr.aria-live]": "isQuiet() ? 'off' : null",
+  },
   templateUrl: "./log.html",
 })
 export class Log {
   protected readonly chat = inject(Chat);
   readonly #frame = inject<ElementRef<HTMLElement>>(ElementRef).nativeElement;
+  readonly #document = inject(DOCUMENT);
   readonly #unseen = signal(0);
   readonly #quiet = signal<ReturnType<typeof setTimeout> | null>(null);
   #room: RoomSignals | null = null;
-  #known = 0;
+  #keys = new Set<string>();
+  #anchors: Anchor[] = [];
   #atEnd = true;
-  #anchor: { element: Element; top: number } | null = null;
+  #scrollTop = 0;
 
   /** How many messages came below the part that the reader looks at. */
   readonly unseen = this.#unseen.asReadonly();
@@ -48,14 +63,6 @@ export class Log {
   constructor() {
     effect(() => this.#beforeRender());
     afterRenderEffect(() => this.#afterRender());
-    effect((onCleanup) => {
-      const { core } = this.chat.room();
-      onCleanup(
-        core.onMessage(({ own }) => {
-          if (!own && !this.#atEnd) this.#unseen.update((count) => count + 1);
-        }),
-      );
-    });
     // A screen keyboard makes the frame lower.
     const observer = new ResizeObserver(() => this.#atEnd && this.#scrollToEnd());
     observer.observe(this.#frame);
@@ -65,15 +72,21 @@ export class Log {
     });
   }
 
-  protected scrolled(): void {
-    this.#atEnd = isAtEnd(this.#frame);
-    if (this.#atEnd) this.#unseen.set(0);
-    if (isNearStart(this.#frame)) this.loadEarlier();
+  focus(): void {
+    this.#frame.focus();
   }
 
   goToEnd(): void {
     this.#scrollToEnd();
-    this.#unseen.set(0);
+    this.focus();
+  }
+
+  protected scrolled(): void {
+    const isUpward = this.#frame.scrollTop < this.#scrollTop;
+    this.#scrollTop = this.#frame.scrollTop;
+    this.#atEnd = isAtEnd(this.#frame);
+    if (this.#atEnd) this.#unseen.set(0);
+    if (isUpward && isNearStart(this.#frame)) this.loadEarlier();
   }
 
   protected loadEarlier(): void {
@@ -81,44 +94,54 @@ export class Log {
     if (room.hasEarlier() && !room.isLoading()) void room.loadEarlier();
   }
 
-  /** Take notice of what the reader sees, before the list changes. */
+  /** Take notice of what is new and of what the reader sees, before the items change. */
   #beforeRender(): void {
     const room = this.chat.room();
-    const entries = room.entries();
-    // Recent and earlier messages: a screen reader should not announce them.
-    const known = entries.filter((entry) => entry.kind === "message" && !entry.isNew).length;
-    if (room !== this.#room || known > this.#known) this.#beQuiet();
-    this.#known = known;
-    if (room !== this.#room) {
-      this.#room = room;
-      this.#atEnd = true;
-      this.#unseen.set(0);
-    }
-    this.#anchor = this.#atEnd ? null : this.#firstInView();
+    const rows = this.chat.rows();
+    if (room !== this.#room) this.#open(room);
+    const added = rows.filter(({ key }) => !this.#keys.has(key));
+    this.#keys = new Set(rows.map(({ key }) => key));
+    // A screen reader should not announce a whole room.
+    if (added.some(isPast)) this.#beQuiet();
+    if (added.some(isWritten)) this.#atEnd = true;
+    if (this.#atEnd) this.#unseen.set(0);
+    else this.#unseen.update((count) => count + added.filter(isNews).length);
+    this.#anchors = this.#atEnd ? [] : this.#firstInView();
+    const isOnEarlier = this.#document.activeElement?.id === "earlier";
+    if (isOnEarlier && !room.hasEarlier()) this.focus();
+  }
+
+  #open(room: RoomSignals): void {
+    this.#room = room;
+    this.#keys.clear();
+    this.#atEnd = true;
+    this.#beQuiet();
   }
 
   /** Show the end to a reader who was there, and to others what they saw before. */
   #afterRender(): void {
     this.chat.rows();
+    const anchor = this.#anchors.find(({ item }) => item.isConnected);
+    this.#anchors = [];
     if (this.#atEnd) this.#scrollToEnd();
-    else if (this.#anchor?.element.isConnected) {
-      this.#frame.scrollTop += topOf(this.#anchor.element) - this.#anchor.top;
-    }
-    this.#anchor = null;
+    else if (anchor) this.#frame.scrollTop += bottomOf(anchor.item) - anchor.bottom;
   }
 
-  #firstInView(): { element: Element; top: number } | null {
-    const start = topOf(this.#frame);
-    for (const element of this.#frame.querySelectorAll("#messages > .message")) {
-      const { top, bottom } = element.getBoundingClientRect();
-      if (bottom > start) return { element, top };
+  #firstInView(): Anchor[] {
+    const { top } = this.#frame.getBoundingClientRect();
+    const anchors: Anchor[] = [];
+    for (const item of this.#frame.querySelectorAll(".message")) {
+      const bottom = bottomOf(item);
+      if (bottom > top) anchors.push({ item, bottom });
+      if (anchors.length === ANCHORS) break;
     }
-    return null;
+    return anchors;
   }
 
   #scrollToEnd(): void {
     this.#frame.scrollTop = this.#frame.scrollHeight;
     this.#atEnd = true;
+    this.#unseen.set(0);
   }
 
   #beQuiet(): void {
@@ -127,6 +150,21 @@ export class Log {
   }
 }
 
-function topOf(element: Element): number {
-  return element.getBoundingClientRect().top;
+/** The end of a message: its start moves when one above it is of the same sender. */
+function bottomOf(item: Element): number {
+  return item.getBoundingClientRect().bottom;
+}
+
+/** What was said before the page came, or the reader scrolled back to it. */
+function isPast(row: Row): boolean {
+  return row.kind === "message" && !row.entry.isNew;
+}
+
+/** What the user has just written. */
+function isWritten(row: Row): boolean {
+  return row.kind === "message" && row.entry.state === "pending";
+}
+
+function isNews(row: Row): boolean {
+  return row.kind === "notice" || (row.kind === "message" && row.entry.isNew);
 }

@@ -1,4 +1,4 @@
-import { ChangeDetectionStrategy, Component, computed, inject, input } from "@angular/core";
+import { ChangeDetectionStrategy, Component, computed, inject, input, output } from "@angular/core";
 import type { MessageRow } from "../chat/rows.js";
 import { parts } from "../chat/text.js";
 import { dateAndTimeOf, deliveryWords, textOf, timeOf } from "../chat/words.js";
@@ -25,6 +25,8 @@ export class Message {
   readonly #room = inject(Chat).room();
   protected readonly title = inject(TITLE);
   readonly row = input.required<MessageRow>();
+  /** One of its buttons was pressed, and is gone now. */
+  readonly done = output();
   protected readonly entry = computed(() => this.row().entry);
   /** The pieces of its text, or null for an event that this page can't show as a text. */
   protected readonly parts = computed(() => {
@@ -38,9 +40,11 @@ export class Message {
 
   protected retry(): void {
     this.#room.core.retry(this.entry().key);
+    this.done.emit();
   }
 
   protected discard(): void {
     this.#room.core.discard(this.entry().key);
+    this.done.emit();
   }
 }

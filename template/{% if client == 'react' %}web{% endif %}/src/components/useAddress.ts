@@ -8,14 +8,18 @@ export function useAddress(): string {
   const { client } = useRealtime();
   const hash = useSyncExternalStore(subscribe, () => location.hash);
   const [shown, setShown] = useState(() => ({ hash, ...roomInAddress(hash, null) }));
-  if (shown.hash !== hash) setShown({ hash, ...roomInAddress(hash, shown.name) });
+  let address = shown;
+  if (shown.hash !== hash) {
+    address = { hash, ...roomInAddress(hash, shown.name) };
+    setShown(address);
+  }
 
   useEffect(() => {
-    if (shown.problem === "" || location.hash !== shown.hash) return;
-    client.enter(shown.name).notice(shown.problem);
-    history.replaceState(null, "", `#${shown.name}`);
-  }, [client, shown]);
-  return shown.name;
+    if (address.problem === "" || location.hash !== address.hash) return;
+    client.enter(address.name).notice(address.problem);
+    history.replaceState(null, "", `#${address.name}`);
+  }, [client, address]);
+  return address.name;
 }
 
 function subscribe(listener: () => void): () => void {

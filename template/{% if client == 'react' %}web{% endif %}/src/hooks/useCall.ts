@@ -18,7 +18,7 @@ interface CallState<Result> {
  * Ask the server something. `call` also resolves to the result, and rejects with the error. An
  * answer that comes after the component is unmounted, or after the next call, is dropped.
  */
-export function useCall<Name extends keyof Calls & string>(event: Name) {
+export function useCall<Name extends Extract<keyof Calls, string>>(event: Name) {
   type Result = ResultOf<Calls[Name]>;
   const { client } = useRealtime();
   const [state, setState] = useState<CallState<Result>>({

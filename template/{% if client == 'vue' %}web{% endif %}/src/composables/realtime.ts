@@ -24,7 +24,8 @@ const KEY: InjectionKey<Realtime> = Symbol("realtime");
 
 /** A plugin that gives this client to every component: `app.use(withClient(client))`. */
 export function withClient(client: AppClient): Plugin {
-  return { install: (app) => app.provide(KEY, { client, uses: new RoomUses(client) }) };
+  const realtime = { client, uses: new RoomUses(client) };
+  return { install: (app) => app.provide(KEY, realtime) };
 }
 
 /** The client of the app. */
@@ -107,8 +108,8 @@ export function useCall<N extends keyof Calls>(event: N) {
 }
 
 function useRealtime(): Realtime {
-  const realtime = inject(KEY);
-  if (realtime === undefined) throw new Error("app.use(withClient(client)) is missing.");
+  const realtime = inject(KEY, null);
+  if (realtime === null) throw new Error("app.use(withClient(client)) is missing.");
   return realtime;
 }
 

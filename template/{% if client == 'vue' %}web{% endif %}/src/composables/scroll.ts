@@ -5,8 +5,8 @@ import { isAtEnd, isNearStart } from "../chat/scroll.js";
 
 /**
  * How a log scrolls: along with new messages while the reader is at the end. Anywhere else,
- * the message that is in view stays where it is. `frame` scrolls, and its messages have the
- * class "message". `onNearStart` is called when the reader comes near the start.
+ * the text that is in view stays where it is. `frame` scrolls, and the texts in it have the
+ * class "text". `onNearStart` is called when the reader comes near the start.
  */
 export function useScroll(
   frame: Readonly<ShallowRef<HTMLElement | null>>,
@@ -14,6 +14,7 @@ export function useScroll(
 ) {
   const isEnd = shallowRef(true);
   let inView: { item: Element; top: number } | null = null;
+  let lastTop = 0;
 
   // Messages come and grow, and a screen keyboard makes the frame lower.
   const sizes = new ResizeObserver(() => {
@@ -42,7 +43,10 @@ export function useScroll(
 
   function scrolled() {
     if (frame.value === null) return;
-    isEnd.value = isAtEnd(frame.value);
+    // New messages lengthen the log before it scrolls: only who scrolls up leaves the end.
+    const isStill = isEnd.value && frame.value.scrollTop >= lastTop;
+    isEnd.value = isStill || isAtEnd(frame.value);
+    lastTop = frame.value.scrollTop;
     if (isNearStart(frame.value)) onNearStart();
   }
 
@@ -51,7 +55,8 @@ export function useScroll(
 
 function firstInView(frame: HTMLElement) {
   const top = topOf(frame);
-  for (const item of frame.querySelectorAll(".message")) {
+  // The name above a text goes when an earlier message of the same sender comes before it.
+  for (const item of frame.querySelectorAll(".text")) {
     if (item.getBoundingClientRect().bottom > top) return { item, top: topOf(item) };
   }
   return null;

@@ -1,4 +1,4 @@
-import { inject, Injectable, signal } from "@angular/core";
+import { inject, Injectable, InjectionToken, signal } from "@angular/core";
 import * as auth from "../../../auth/index.js";
 import {
   goodbye,
@@ -11,10 +11,16 @@ import {
 import type { Member } from "../../../realtime/index.js";
 import { RELOAD } from "./reload.js";
 
+type Requests = Pick<typeof auth, "login" | "logout" | "register" | "whoAmI">;
+
+/** The requests that log in and out. Tests provide others. */
+export const REQUESTS = new InjectionToken<Requests>("REQUESTS", { factory: () => auth });
+
 /** Who is logged in. */
 @Injectable({ providedIn: "root" })
 export class Session {
   readonly #owner = new Owner();
+  readonly #requests = inject(REQUESTS);
   readonly #reload = inject(RELOAD);
   /** "asking" until the server has said whether somebody is logged in. */
   readonly state = signal<"asking" | "out" | "in">("asking");
@@ -42,12 +48,12 @@ export class Session {
   }
 
   async login(username: string, password: string): Promise<void> {
-    await auth.login(username, password);
+    await this.#requests.login(username, password);
     await this.#enter(NOT_KEPT);
   }
 
   async register(username: string, password: string): Promise<void> {
-    await auth.register(username, password);
+    await this.#requests.register(username, password);
   }
 
   /** Log out, and begin with a new page, which knows only that somebody has logged out. */
@@ -67,7 +73,7 @@ export class Session {
   /** Show the chat, or the form if nobody is logged in. */
   async #enter(reasonForForm: string): Promise<void> {
     // If the server can't be asked, the connection will find out.
-    const user = await auth.whoAmI().catch(() => undefined);
+    const user = await this.#requests.whoAmI().catch(() => undefined);
     if (user === null) {
       this.reason.set(reasonForForm);
       this.state.set("out");
@@ -78,7 +84,7 @@ export class Session {
 
   async #leave(): Promise<void> {
     try {
-      await auth.logout();
+      await this.#requests.logout();
     } catch (error) {
       this.logoutProblem.set(logoutProblem(error));
       this.#leaving = null;

@@ -1,0 +1,573 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Client, Room } from "./index.js";
+import { ADA, BOB, ScriptedServer, connecting, settle, texts, type Chat } from "./testing.js";
+
+const MISSED = "The connection was interrupted. Messages may be missing here.";
+const EVICTED = "You were removed from this room.";
+const JOIN = { type: "join", room: "lobby" };
+
+let server: ScriptedServer;
+let client: Client<Chat>;
+let room: Room<Chat>;
+
+beforeEach(async () => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+  server = new ScriptedServer();
+  client = await connecting();
+  room = client.enter("lobby");
+  server.accept(ADA, 0);
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+function since(offset: number): object {
+  return { ...JOIN, since: { epoch: "e1", offset } };
+}
+
+function publish(text: string): string {
+  return room.publish("chat.message", { text });
+}
+
+function state(index: number): string {
+  const entry = room.entries.at(index);
+  return entry?.kind === "message" ? `${entry.state} ${entry.reason}`.trim() : "none";
+}
+
+/** Lose the connection, and have another one. */
+async function reconnect(user = ADA): Promise<void> {
+  server.close(1006);
+  await vi.advanceTimersByTimeAsync(30_000);
+  server.accept(user, 0);
+}
+
+/** Enter an empty room. */
+function enter(): void {
+  expect(server.heard()).toEqual([JOIN]);
+  server.joined(0);
+  expect(room.state).toBe("inside");
+}
+
+describe("a room", () => {
+  it("shows the recent messages, then new ones", () => {
+    const heard: string[] = [];
+    room.onMessage((entry) => heard.push(entry.id));
+    expect(room.state).toBe("joining");
+    server.message(1, "too early to have a place");
+    server.joined(2);
+    expect(room.state).toBe("replaying");
+    server.message(1, "one");
+    expect(room.isKnown).toBe(false);
+    server.message(2, "two");
+    expect([room.state, room.isKnown]).toEqual(["inside", true]);
+    server.message(3, "three");
+    expect(texts(room.entries)).toEqual(["one", "two", "three"]);
+    expect(room.entries.map((entry) => entry.kind === "message" && entry.isNew)).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    expect(heard).toEqual(["three"]);
+  });
+
+  it("asks for what it missed, from where it stopped", async () => {
+    enter();
+    server.says({ type: "resync", room: "lobby", epoch: "e1", offset: 7 });
+    expect(server.heard()).toEqual([since(0)]);
+    server.joined(10, { recovered: false });
+    expect(server.heard()).toEqual([JOIN]);
+    server.joined(10);
+    server.message(8, "eight");
+    server.message(9, "nine");
+    await reconnect();
+    expect(server.heard()).toEqual([since(9)]);
+    server.joined(11, { recovered: true });
+    server.message(10, "ten");
+    await reconnect();
+    expect(server.heard()).toEqual([since(10)]);
+    server.joined(11, { recovered: true });
+    server.message(11, "eleven");
+    server.message(12, "twelve");
+    expect(texts(room.entries)).toEqual([MISSED, "eight", "nine", "ten", "eleven", "twelve"]);
+  });
+
+  it("says once that messages may be missing", async () => {
+    enter();
+    server.message(1, "one");
+    for (const epoch of ["e2", "e3"]) {
+      await reconnect();
+      server.heard();
+      server.joined(0, { epoch });
+      expect(server.heard()).toEqual([JOIN]);
+      server.joined(0, { epoch });
+    }
+    expect(texts(room.entries)).toEqual(["one", MISSED]);
+  });
+
+  it("does not believe that another epoch continues its own", async () => {
+    enter();
+    server.message(5, "five");
+    await reconnect();
+    server.heard();
+    server.joined(9, { recovered: true, epoch: "e2" });
+    expect(server.heard()).toEqual([JOIN]);
+    server.joined(1, { epoch: "e2" });
+    server.message(1, "one of e2");
+    expect(texts(room.entries)).toEqual(["five", MISSED, "one of e2"]);
+  });
+
+  it("takes no gap between offsets for a loss", async () => {
+    enter();
+    for (const offset of [3, 40, 41, 1000]) server.message(offset, `at ${offset}`);
+    expect(texts(room.entries)).toEqual(["at 3", "at 40", "at 41", "at 1000"]);
+    expect(server.heard()).toEqual([]);
+    await reconnect();
+    expect(server.heard()).toEqual([since(1000)]);
+  });
+
+  it("shows nothing twice", () => {
+    enter();
+    server.message(1, "one");
+    server.message(1, "another with the same offset");
+    server.message(2, "two");
+    server.message(3, "two");
+    server.message(4, "four");
+    expect(texts(room.entries)).toEqual(["one", "two", "four"]);
+  });
+
+  it("puts a message that comes late in its place, if that is known", async () => {
+    enter();
+    server.message(2, "two");
+    room.notice("in between");
+    server.message(4, "four");
+    server.message(3, "three");
+    server.message(1, "one");
+    expect(texts(room.entries)).toEqual(["one", "two", "in between", "three", "four"]);
+    await reconnect();
+    server.joined(20);
+    server.joined(20);
+    server.message(19, "nineteen");
+    server.message(20, "twenty");
+    server.message(18, "of the gap");
+    expect(texts(room.entries).slice(-3)).toEqual([MISSED, "nineteen", "twenty"]);
+  });
+
+  it("ends a replay by the answer to a ping, if its last message can't be read", () => {
+    server.heard();
+    server.joined(3);
+    server.message(1, "one");
+    expect(server.frames()).toEqual([{ type: "ping" }]);
+    server.says({ type: "pong" });
+    expect(room.state).toBe("inside");
+    server.message(4, "four");
+    expect(texts(room.entries)).toEqual(["one", "four"]);
+  });
+
+  it("pings again when a ping was one message too many", async () => {
+    server.heard();
+    server.joined(3);
+    expect(server.frames()).toEqual([{ type: "ping" }]);
+    server.error("rate_limited", undefined, "slow down", null);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(server.frames()).toEqual([{ type: "ping" }]);
+    expect(room.state).toBe("replaying");
+  });
+
+  it("keeps the newest 500 entries", () => {
+    enter();
+    for (let offset = 1; offset <= 600; offset += 1) server.message(offset, `${offset}`);
+    expect(room.entries).toHaveLength(500);
+    expect(texts(room.entries).at(0)).toBe("101");
+    // Its id is forgotten, but not its place.
+    server.message(100, "100");
+    expect(texts(room.entries).at(-1)).toBe("600");
+  });
+
+  it("that can't be entered says so, and tries again if that may help", async () => {
+    server.heard();
+    server.error("internal", undefined, "a traceback");
+    expect(room.state).toBe("refused");
+    const words = "Something went wrong in the server. This page keeps trying.";
+    expect(texts(room.entries)).toEqual([words]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(server.heard()).toEqual([JOIN]);
+    server.error("unavailable");
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(server.heard()).toEqual([JOIN]);
+    expect(texts(room.entries)).toEqual([words]);
+    server.error("forbidden");
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.heard()).toEqual([]);
+    server.says({ type: "left", room: "elsewhere" });
+    expect(server.heard()).toEqual([JOIN]);
+  });
+
+  it("with too much to replay is entered when the server says", async () => {
+    enter();
+    server.says({ type: "resync", room: "lobby", epoch: "e1", offset: 40 });
+    server.heard();
+    server.error("rate_limited", undefined, "too much history was asked for: try again in 7 s");
+    expect(texts(room.entries).at(-1)).toContain("tries again by itself in 7 seconds.");
+    const side = client.enter("side");
+    expect(server.heard()).toEqual([{ type: "join", room: "side" }]);
+    server.joined(0, { room: "side" });
+    expect(side.state).toBe("inside");
+    await vi.advanceTimersByTimeAsync(6_900);
+    expect(server.heard()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(server.heard()).toEqual([since(0)]);
+  });
+
+  it("is joined again after the rate limit refused the join", async () => {
+    server.heard();
+    server.error("rate_limited", undefined, "slow down");
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(server.heard()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(server.heard()).toEqual([JOIN]);
+    expect(room.entries).toEqual([]);
+  });
+
+  it("that the user was removed from stays as it is until the user writes", async () => {
+    enter();
+    server.message(1, "one");
+    publish("sent");
+    server.heard();
+    server.says({ type: "left", room: "lobby", reason: "evicted" });
+    server.message(2, "not for this user");
+    expect(texts(room.entries)).toEqual(["one", EVICTED, "sent"]);
+    expect(state(-1)).toBe(`failed ${EVICTED}`);
+    expect(room.memberCount).toBe(0);
+    server.says({ type: "left", room: "elsewhere" });
+    await reconnect();
+    publish("written meanwhile");
+    expect(state(-1)).toBe(`failed ${EVICTED}`);
+    expect(server.heard()).toEqual([]);
+    room.retry(room.entries.at(-1)?.key ?? "");
+    expect(server.heard()).toEqual([since(1)]);
+    server.joined(1, { recovered: true });
+    expect(server.heard()).toMatchObject([{ data: { text: "written meanwhile" } }]);
+    expect(room.members?.get(BOB.id)).toEqual(BOB);
+  });
+
+  it("has a name that the server accepts, or is the user's own", () => {
+    for (const name of ["", "a b", "@someone", "x".repeat(65), "ä"]) {
+      expect(() => client.enter(name)).toThrow(RangeError);
+    }
+    server.heard();
+    client.enter("@me");
+    client.enter("orders:7");
+    expect(server.heard()).toEqual([
+      { type: "join", room: "@me" },
+      { type: "join", room: "orders:7" },
+    ]);
+  });
+
+  it("is entered once, and left", () => {
+    enter();
+    expect(client.enter("lobby")).toBe(room);
+    const { rooms } = client;
+    client.leave("lobby");
+    expect([...rooms.keys(), ...client.rooms.keys()]).toEqual(["lobby"]);
+    expect(server.heard()).toEqual([{ type: "leave", room: "lobby" }]);
+    expect(client.enter("lobby")).not.toBe(room);
+    expect(server.heard()).toEqual([JOIN]);
+  });
+
+  it("is left without a word if the user is not in it", () => {
+    enter();
+    server.says({ type: "left", room: "lobby", reason: "evicted" });
+    client.leave("lobby");
+    expect(server.heard()).toEqual([]);
+  });
+
+  it("in focus comes first", async () => {
+    client.enter("side");
+    client.enter("other");
+    client.focus("other");
+    await reconnect();
+    expect(server.heard().map((message) => "room" in message && message.room)).toEqual([
+      "other",
+      "lobby",
+      "side",
+    ]);
+  });
+
+  it("tells its listeners once about all changes of a moment", async () => {
+    const listener = vi.fn();
+    await settle();
+    room.subscribe(listener);
+    const { entries, version } = room;
+    server.joined(0);
+    server.message(1, "one");
+    server.message(2, "two");
+    await settle();
+    expect(listener).toHaveBeenCalledOnce();
+    expect(room.version).toBeGreaterThan(version);
+    expect(room.entries).not.toBe(entries);
+    expect(room.entries).toBe(room.entries);
+  });
+
+  it("does not suffer from a listener that throws", async () => {
+    const errors: unknown[] = [];
+    vi.stubGlobal("queueMicrotask", (task: () => void) => {
+      void Promise.resolve()
+        .then(task)
+        .catch((error: unknown) => errors.push(error));
+    });
+    enter();
+    const heard: string[] = [];
+    room.onMessage(() => {
+      throw new Error("a fault of the page");
+    });
+    room.onMessage(({ id }) => heard.push(id));
+    server.message(1, "one");
+    server.message(2, "two");
+    await settle();
+    expect(heard).toEqual(["one", "two"]);
+    expect(errors).toHaveLength(2);
+  });
+});
+
+describe("an own message", () => {
+  it("is shown at once, and acknowledged by the message itself", () => {
+    enter();
+    const id = publish("hello");
+    expect(server.heard()).toEqual([
+      { type: "publish", room: "lobby", id, event: "chat.message", data: { text: "hello" } },
+    ]);
+    const [pending] = room.entries;
+    expect(pending).toMatchObject({ state: "pending", offset: null, own: true, sender: ADA });
+    expect([room.unsent, client.unsent]).toEqual([1, 1]);
+    server.message(1, "hello", { id, sender: ADA });
+    const [sent] = room.entries;
+    expect(sent).toMatchObject({ key: pending?.key, state: "sent", offset: 1, own: true });
+    expect(sent).not.toBe(pending);
+    expect([room.unsent, client.unsent]).toEqual([0, 0]);
+  });
+
+  it("is sent after the replay, unless that has it", async () => {
+    enter();
+    const [taken, lost] = [publish("taken"), publish("not taken")];
+    await reconnect({ id: "another id", name: "ada" });
+    server.heard();
+    server.joined(2, { recovered: true });
+    server.message(1, "one");
+    server.message(2, "taken", { id: taken, sender: ADA });
+    expect(server.heard()).toMatchObject([{ type: "publish", id: lost }]);
+    server.message(3, "not taken", { id: lost, sender: { id: "another id", name: "ada" } });
+    expect(texts(room.entries)).toEqual(["one", "taken", "not taken"]);
+    expect(server.heard()).toEqual([]);
+    expect(room.unsent).toBe(0);
+  });
+
+  it("whose acknowledgement was lost counts as sent when the server knows its id", async () => {
+    enter();
+    const id = publish("taken");
+    await reconnect();
+    server.heard();
+    server.joined(0, { recovered: true });
+    expect(server.heard()).toMatchObject([{ type: "publish", id }]);
+    server.error("invalid", id);
+    expect(state(0)).toBe("sent");
+    server.message(1, "taken", { id, sender: ADA });
+    server.message(2, "two");
+    expect(texts(room.entries)).toEqual(["taken", "two"]);
+  });
+
+  it("that the room had already has its own place", async () => {
+    enter();
+    const id = publish("first");
+    server.message(2, "second");
+    server.message(1, "first", { id, sender: ADA });
+    expect(texts(room.entries)).toEqual(["first", "second"]);
+    await reconnect();
+    expect(server.heard()).toEqual([since(2)]);
+  });
+
+  it.each([
+    ["forbidden", "you may not publish here", "You may not publish here."],
+    ["refused", "Not on Sundays!", "Not on Sundays!"],
+    ["internal", "a traceback", "Something went wrong in the server. Try again in a moment."],
+  ])("that the server refuses (%s) is kept, with the reason", (code, detail, words) => {
+    enter();
+    const id = publish("may I?");
+    const [message] = server.heard();
+    server.error(code, id, detail);
+    expect(state(0)).toBe(`failed ${words}`);
+    room.retry(room.entries[0]?.key ?? "");
+    expect(server.heard()).toEqual([message]);
+    server.error(code, id, detail);
+    room.discard(room.entries[0]?.key ?? "");
+    expect(room.entries).toEqual([]);
+  });
+
+  it("does not wait in a room that the user may not enter", () => {
+    publish("early");
+    server.heard();
+    server.error("forbidden");
+    publish("late");
+    expect([state(1), state(2)]).toEqual(["failed It is forbidden.", "failed It is forbidden."]);
+    room.retry(room.entries[1]?.key ?? "");
+    expect(server.heard()).toEqual([JOIN]);
+    server.joined(0);
+    expect(server.heard()).toMatchObject([{ data: { text: "early" } }]);
+  });
+
+  it("that is not confirmed fails in the end", async () => {
+    enter();
+    const id = publish("is anybody there?");
+    server.heard();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.frames()).toEqual([{ type: "ping" }]);
+    server.says({ type: "pong" });
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(state(0)).toBe("failed The server did not confirm this message.");
+    server.message(1, "is anybody there?", { id, sender: ADA });
+    expect(state(0)).toBe("sent");
+  });
+
+  it("that is too big is given back", async () => {
+    enter();
+    publish("big");
+    server.close(1009);
+    expect(state(0)).toMatch(/^failed .* too big for the server.$/);
+    publish("written meanwhile");
+    await vi.advanceTimersByTimeAsync(1_000);
+    server.accept();
+    server.heard();
+    server.joined(0, { recovered: true });
+    expect(server.heard()).toMatchObject([{ data: { text: "written meanwhile" } }]);
+  });
+
+  it("above the rate limit is sent again, in its order", async () => {
+    enter();
+    const ids = ["one", "two", "three"].map(publish);
+    server.heard();
+    server.error("rate_limited", ids[1]);
+    server.error("rate_limited", ids[2]);
+    server.message(1, "one", { id: ids[0] ?? "", sender: ADA });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(server.heard()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(server.heard()).toMatchObject([{ id: ids[1] }, { id: ids[2] }]);
+  });
+
+  it("is one of 1,000 that may wait", () => {
+    for (let number = 0; number < 1_000; number += 1) publish(`${number}`);
+    expect(() => publish("one more")).toThrow(RangeError);
+    expect(client.unsent).toBe(1_000);
+  });
+
+  it("is sent no faster than the server takes it", async () => {
+    enter();
+    for (let number = 0; number < 100; number += 1) publish(`${number}`);
+    expect(server.heard().length).toBeLessThanOrEqual(15);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(server.heard().length).toBeLessThanOrEqual(31);
+  });
+});
+
+describe("a signal", () => {
+  it("is sent inside the room, the newest of each event", () => {
+    room.signal("cursor", { x: 0 });
+    enter();
+    for (let number = 0; number < 20; number += 1) publish(`${number}`);
+    room.signal("cursor", { x: 1 });
+    room.signal("cursor", { x: 2 });
+    room.signal("chat.typing", {});
+    const ids = server.heard();
+    expect(ids.every(({ type }) => type === "publish")).toBe(true);
+    vi.advanceTimersByTime(1_000);
+    expect(server.heard().filter(({ type }) => type === "signal")).toEqual([
+      { type: "signal", room: "lobby", event: "cursor", data: { x: 2 } },
+      { type: "signal", room: "lobby", event: "chat.typing", data: {} },
+    ]);
+  });
+
+  it("of others is heard, and not that of another tab", () => {
+    enter();
+    const heard: unknown[] = [];
+    room.onSignal((signal) => heard.push(signal));
+    const signal = { type: "signal", room: "lobby", event: "chat.typing", data: {} } as const;
+    server.says({ ...signal, sender: ADA });
+    server.says({ ...signal, sender: BOB });
+    server.says(signal);
+    expect(heard).toEqual([
+      { event: "chat.typing", data: {}, sender: BOB },
+      { event: "chat.typing", data: {}, sender: null },
+    ]);
+  });
+
+  it.each(["invalid", "forbidden", "refused"])(
+    "that the server does not take (%s) is sent no more",
+    async (code) => {
+      enter();
+      room.signal("cursor", { x: 1 });
+      expect(server.heard()).toHaveLength(1);
+      server.error(code);
+      room.signal("cursor", { x: 2 });
+      room.signal("chat.typing", {});
+      expect(server.heard()).toMatchObject([{ event: "chat.typing" }]);
+      expect(room.entries).toEqual([]);
+      await reconnect();
+      server.heard();
+      server.joined(0, { recovered: true });
+      room.signal("cursor", { x: 3 });
+      expect(server.heard()).toMatchObject([{ event: "cursor" }]);
+    },
+  );
+
+  it("is not the reason to stay outside", () => {
+    enter();
+    room.signal("chat.typing", {});
+    server.says({ type: "resync", room: "lobby", epoch: "e1", offset: 7 });
+    server.heard();
+    server.error("forbidden");
+    server.joined(0, { recovered: true });
+    expect(room.state).toBe("inside");
+  });
+});
+
+describe("the members", () => {
+  it("come and go, one or several", () => {
+    enter();
+    const [carol, dan] = [
+      { id: "c", name: "carol" },
+      { id: "d", name: "dan" },
+    ];
+    const before = room.members;
+    server.says({ type: "presence", room: "lobby", event: "join", users: [BOB, carol, dan] });
+    expect([...(room.members?.keys() ?? [])]).toEqual([ADA.id, BOB.id, "c", "d"]);
+    expect(room.members).not.toBe(before);
+    server.says({ type: "presence", room: "lobby", event: "leave", user: BOB });
+    server.says({ type: "presence", room: "lobby", event: "leave", user: BOB });
+    expect(room.memberCount).toBe(3);
+  });
+
+  it("of a large room are a number, until it is small again", () => {
+    enter();
+    server.says({ type: "presence", room: "lobby", count: 5_000 });
+    expect([room.members, room.memberCount]).toEqual([null, 5_000]);
+    server.says({ type: "presence", room: "lobby", event: "leave", user: BOB });
+    expect(room.memberCount).toBe(4_999);
+    server.says({ type: "presence", room: "lobby", count: 2, members: [ADA, BOB] });
+    expect(room.members?.size).toBe(2);
+  });
+
+  it("are a list of at most 10,000", () => {
+    enter();
+    for (let number = 0; number <= 100; number += 1) {
+      const users = Array.from({ length: 100 }, (_, index) => ({
+        id: `${number}-${index}`,
+        name: "one of many",
+      }));
+      server.says({ type: "presence", room: "lobby", event: "join", users });
+    }
+    expect([room.members, room.memberCount]).toEqual([null, 10_102]);
+  });
+});
