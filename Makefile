@@ -50,9 +50,9 @@ web: ## Compile the html client from template/web/src
 	@scripts/setup node
 	.venv/bin/python -m scripts.web
 
-screenshot: ## Take docs/chat.png anew
+screenshot: ## Take the pictures in docs/ anew (ARGS="react" for those of a client)
 	@scripts/setup tests
-	.venv/bin/python -m scripts.screenshot
+	.venv/bin/python -m scripts.screenshot $(ARGS)
 
 lint: ## Check this repository's own Python and workflows
 	@scripts/setup

@@ -320,6 +320,15 @@ def test_a_message_is_published_as_an_event(script: ScriptedServer, tab: Tab) ->
     assert message == {"room": "lobby", "event": "chat.message", "data": {"text": "good morning"}}
 
 
+def test_today_becomes_yesterday(script: ScriptedServer, tab: Tab) -> None:
+    tab.send("written today")
+    script.hears("publish")
+    day = tab.page.locator(".day")
+    expect(day).to_have_text("Today")
+    tab.page.clock.fast_forward("24:00:00")
+    expect(day).to_have_text("Yesterday")
+
+
 def test_a_user_is_known_by_id_and_not_by_name(script: ScriptedServer, tab: Tab) -> None:
     renamed, namesake = {**ADA, "name": "Ada Lovelace"}, {**BOB, "name": ADA["name"]}
     script.says_message(1, "renamed", sender=renamed)

@@ -10,6 +10,9 @@ import { Header } from "./header.js";
 import { Log } from "./log.js";
 import { Panel } from "./panel.js";
 
+// How often to look whether another day has begun (milliseconds): today becomes yesterday.
+const LOOK = 60_000;
+
 const client = new Client(credentials, { mayGoOnAs });
 const unread = new Unread(client, !document.hidden);
 // What is written but not sent, by the name of the room.
@@ -122,5 +125,6 @@ unread.subscribe(() => {
   showRoom();
 });
 addEventListener("hashchange", showAddress);
+setInterval(showRoom, LOOK);
 document.addEventListener("visibilitychange", () => unread.setVisible(!document.hidden));
 start();

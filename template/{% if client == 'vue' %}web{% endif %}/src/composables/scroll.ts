@@ -5,8 +5,8 @@ import { isAtEnd, isNearStart } from "../chat/scroll.js";
 
 /**
  * How a log scrolls: along with new messages while the reader is at the end. Anywhere else,
- * the message that is in view stays where it is. `frame` scrolls, and its messages have the
- * class "message". `onNearStart` is called when the reader comes near the start.
+ * the text that is in view stays where it is. `frame` scrolls, and the texts in it have the
+ * class "text". `onNearStart` is called when the reader comes near the start.
  */
 export function useScroll(
   frame: Readonly<ShallowRef<HTMLElement | null>>,
@@ -55,7 +55,8 @@ export function useScroll(
 
 function firstInView(frame: HTMLElement) {
   const top = topOf(frame);
-  for (const item of frame.querySelectorAll(".message")) {
+  // The name above a text goes when an earlier message of the same sender comes before it.
+  for (const item of frame.querySelectorAll(".text")) {
     if (item.getBoundingClientRect().bottom > top) return { item, top: topOf(item) };
   }
   return null;

@@ -4,7 +4,8 @@ import { logout, whoAmI } from "../../../auth/index.js";
 import { goodbye, NOT_KEPT, sayGoodbye, whyEnded } from "../../../chat/auth/accounts/login.js";
 import { useRealtime } from "../../../hooks/index.js";
 import type { Member } from "../../../realtime/index.js";
-import { mayGoOnAs, reload } from "./owner.js";
+import { mayGoOnAs } from "./owner.js";
+import { reload } from "./reload.js";
 
 type Session = { state: "unknown" | "in" } | { state: "out"; reason: string };
 
