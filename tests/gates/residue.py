@@ -33,7 +33,7 @@ WORDS = {
     "nats": r"\bnats\b|jetstream",
     "rabbitmq": r"rabbit|\bamqps?\b|aio.pika|aiormq",
     "kafka": r"kafka",
-    "servers": r"testcontainers|docker|\bcompose\b",
+    "servers": r"testcontainers|docker|\bcompose\b(?!\(self)",
     "html": r"\bES modules\b",
     "react": r"\breact\b(?! to)",
     "vue": r"\bvue\b",
