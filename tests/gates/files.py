@@ -235,7 +235,7 @@ CLIENT = {
     "react": {"app/client/built.py", "app/client/react.py"},
     "vue": {"app/client/built.py", "app/client/vue.py"},
     "angular": {"app/client/built.py", "app/client/angular.py"},
-    "python": {"app/client/none.py"},
+    "python": {"app/client/none.py", "tests/test_client.py"},
     "none": {"app/client/none.py"},
 }
 
