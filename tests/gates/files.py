@@ -98,6 +98,8 @@ COMMON = {
     "app/routes/__init__.py",
     "app/routes/echo.py",
     "app/settings.py",
+    "docs/asyncapi.md",
+    "docs/native.md",
     "docs/recipes.md",
     "pyproject.toml",
     "tests/__init__.py",
