@@ -5,16 +5,15 @@ import { isAtEnd, isNearStart } from "../chat/scroll.js";
 
 /**
  * How a log scrolls: along with new messages while the reader is at the end. Anywhere else,
- * the message that is in view stays where it is: its lower end, because it may lose its
- * sender's name. `frame` scrolls, and its messages have the
- * class "message". `onNearStart` is called when the reader comes near the start.
+ * the text that is in view stays where it is. `frame` scrolls, and the texts in it have the
+ * class "text". `onNearStart` is called when the reader comes near the start.
  */
 export function useScroll(
   frame: Readonly<ShallowRef<HTMLElement | null>>,
   onNearStart: () => void,
 ) {
   const isEnd = shallowRef(true);
-  let inView: { item: Element; bottom: number } | null = null;
+  let inView: { item: Element; top: number } | null = null;
   let lastTop = 0;
 
   // Messages come and grow, and a screen keyboard makes the frame lower.
@@ -34,7 +33,7 @@ export function useScroll(
   });
   onUpdated(() => {
     if (frame.value === null || inView?.item.isConnected !== true) return;
-    frame.value.scrollTop += bottomOf(inView.item) - inView.bottom;
+    frame.value.scrollTop += topOf(inView.item) - inView.top;
   });
 
   function toEnd() {
@@ -55,14 +54,14 @@ export function useScroll(
 }
 
 function firstInView(frame: HTMLElement) {
-  const { top } = frame.getBoundingClientRect();
-  for (const item of frame.querySelectorAll(".message")) {
-    const bottom = bottomOf(item);
-    if (bottom > top) return { item, bottom };
+  const top = topOf(frame);
+  // The name above a text goes when an earlier message of the same sender comes before it.
+  for (const item of frame.querySelectorAll(".text")) {
+    if (item.getBoundingClientRect().bottom > top) return { item, top: topOf(item) };
   }
   return null;
 }
 
-function bottomOf(element: Element): number {
-  return element.getBoundingClientRect().bottom;
+function topOf(element: Element): number {
+  return element.getBoundingClientRect().top;
 }
