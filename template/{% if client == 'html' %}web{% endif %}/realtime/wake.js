@@ -33,7 +33,8 @@ export function watchDevice({ wake, ...others }) {
 
 /** Whether the device says that it has no network. A server on the device may answer even so. */
 export function isOffline() {
-  return "onLine" in navigator && !navigator.onLine;
+  // Node.js 20 has no navigator.
+  return typeof navigator !== "undefined" && "onLine" in navigator && !navigator.onLine;
 }
 
 function isHidden() {

@@ -34,10 +34,10 @@ class FakeResizeObserver {
   }
 }
 
-/** A server, and a client that may connect to it. */
-export function newClient() {
+/** A server, and a client that may connect to it. `check` says whether the server knows the user. */
+export function newClient({ check = () => Promise.resolve(true) } = {}) {
   const server = new ScriptedServer();
-  const client = new Client<Application>(credentials, { url: URL_OF_SERVER });
+  const client = new Client<Application>({ ...credentials, check }, { url: URL_OF_SERVER });
   return { server, client };
 }
 

@@ -127,9 +127,9 @@ test("the functions of a room stay the same, and what has changed is new", async
 
 test("a component knows who is present", async () => {
   function Members() {
-    const { members, count } = usePresence("lobby");
+    const { members, memberCount } = usePresence("lobby");
     const names = [...(members?.values() ?? [])].map(({ name }) => name);
-    return <p>{`${count}: ${names.join(", ")}`}</p>;
+    return <p>{`${memberCount}: ${names.join(", ")}`}</p>;
   }
   const { client, server } = newClient();
   render(<Members />, { wrapper: around(client) });
