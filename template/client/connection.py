@@ -148,8 +148,8 @@ class Connection:
                 ping_interval=None,  # our own heartbeat also finds a server that does not read
                 max_size=MAX_FRAME,
             ) as socket:
-                if handshake.first_message is not None:
-                    await socket.send(json.dumps(handshake.first_message))
+                if handshake.first_frame is not None:
+                    await socket.send(json.dumps(handshake.first_frame))
                 await self._welcome(socket)
                 opened_at = time.monotonic()
                 return await self._use(socket)

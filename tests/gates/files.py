@@ -98,6 +98,8 @@ COMMON = {
     "app/routes/__init__.py",
     "app/routes/echo.py",
     "app/settings.py",
+    "docs/asyncapi.md",
+    "docs/native.md",
     "docs/recipes.md",
     "pyproject.toml",
     "tests/__init__.py",
@@ -235,7 +237,7 @@ CLIENT = {
     "react": {"app/client/built.py", "app/client/react.py"},
     "vue": {"app/client/built.py", "app/client/vue.py"},
     "angular": {"app/client/built.py", "app/client/angular.py"},
-    "python": {"app/client/none.py"},
+    "python": {"app/client/none.py", "tests/test_client.py"},
     "none": {"app/client/none.py"},
 }
 

@@ -150,7 +150,7 @@ class ChatScreen(Screen[None]):
 
     def on_unsent_retry(self, event: Unsent.Retry) -> None:
         for conversation in self._conversations.values():
-            if conversation.log in event.unsent.ancestors:
+            if event.unsent in conversation.log.query(Unsent):
                 self.run_worker(conversation.send(event.unsent))
 
     def on_log_reached_top(self, event: Log.ReachedTop) -> None:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from client.chat.app import Chat, Identity, Start
 from client.chat.auth.accounts.screen import LoginScreen
 
-PASSWORD = "CHAT_PASSWORD"
+PASSWORD = "CHAT_PASSWORD"  # noqa: S105
 """The environment variable with a password, so that none is on the command line."""
 
 

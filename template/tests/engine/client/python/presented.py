@@ -19,7 +19,7 @@ class Presented:
         return Handshake(
             headers=self._credentials.headers,
             query=dict([query.split("=", 1)] if query else []),
-            first_message=json.loads(frame) if frame is not None else None,
+            first_frame=json.loads(frame) if frame is not None else None,
         )
 
     def refused(self) -> None:

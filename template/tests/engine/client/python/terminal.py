@@ -25,7 +25,7 @@ class Terminal:
     def rows(self) -> list[str]:
         """The log on display, line by line."""
         shown = self.chat.screen.query("Log").results(Log)
-        return [str(row.content) for log in shown if log.display for row in log.query(Row)]
+        return [str(row.content) for each in shown if each.display for row in each.query(Row)]
 
     @property
     def unsent(self) -> list[str]:
