@@ -162,6 +162,8 @@ class Rooms:
             logger.exception("the server sent a message that can't be read")
             if room is not None and frame.get("type") == "message":
                 room.membership.unreadable()
+            elif room is not None and frame.get("type") == "history":
+                room.pages.rejected(ServerError("invalid", "the page can't be read"))
         if room is not None:
             room.changes.tell()
         self.wake.set()
@@ -225,6 +227,8 @@ class Rooms:
             self._not_let_in(room, error)
         elif room is not None and room.pages.is_waiting and error.code == "unavailable":
             room.pages.postpone(backoff(0))
+        elif room is not None and room.pages.is_waiting:
+            room.pages.rejected(error)
         else:
             logger.warning("the server did not carry out a message: %s", error)
 
