@@ -74,10 +74,7 @@ class Rooms:
 
     def enter(self, name: str, since: Position | None) -> Room:
         """The room of this name. Raises ValueError for a name that no room can have."""
-        if not ROOM_NAME.fullmatch(name):
-            raise ValueError(
-                f"{name!r} is not the name of a room: 1 to 64 letters, digits and any of _.:-"
-            )
+        check_name(name)
         self.raise_end()
         room = self._rooms.get(name)
         if room is None:
@@ -266,3 +263,11 @@ class Rooms:
             room.membership.refused(max(seconds, 0.001))
             loop = asyncio.get_running_loop()
             loop.call_later(seconds + 0.01, self.wake.set)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a name that no room can have."""
+    if not ROOM_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is not the name of a room: 1 to 64 letters, digits and any of _.:-"
+        )
