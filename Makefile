@@ -14,10 +14,10 @@ unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix soak longtests bench bench-brokers web screenshot lint release clean
+.PHONY: help demo test matrix soak longtests bench bench-brokers bench-clients web screenshot lint release clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
 
 demo: ## Generate a project with default answers and serve it (PORT=8000)
 	@scripts/setup
@@ -46,13 +46,17 @@ bench-brokers: ## Measure the generated application with each broker (ARGS="--pu
 	@scripts/setup tests
 	uv run --quiet --locked --project bench bench/brokers.py $(ARGS)
 
+bench-clients: ## Measure the pages of the clients (ARGS="--rounds 5")
+	@scripts/setup tests
+	@.venv/bin/python -m scripts.clients $(ARGS)
+
 web: ## Compile the html client from template/web/src
 	@scripts/setup node
 	.venv/bin/python -m scripts.web
 
-screenshot: ## Take docs/chat.png anew
+screenshot: ## Take the pictures in docs/ anew (ARGS="react" for those of a client)
 	@scripts/setup tests
-	.venv/bin/python -m scripts.screenshot
+	.venv/bin/python -m scripts.screenshot $(ARGS)
 
 lint: ## Check this repository's own Python and workflows
 	@scripts/setup

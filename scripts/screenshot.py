@@ -69,7 +69,9 @@ def take(browser: Browser, server: AppServer, client: str) -> list[bytes]:
     converse(*tabs.values())
     FOLDER.mkdir(exist_ok=True)
     for name, tab in tabs.items():
-        tab.page.screenshot(path=FOLDER / f"{client}-{name}.png", scale="css")
+        tab.page.screenshot(
+            path=FOLDER / f"{client}-{name}.png", scale="css", animations="disabled"
+        )
     pictures = [tabs[name].page.screenshot() for name in ("light", "dark")]
     for context in (light, dark, phone):
         context.close()

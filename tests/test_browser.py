@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from tests import test_pages as scenarios
 from tests.app_server import AppServer
+from tests.axe import barriers
 from tests.chromium import chromium
 from tests.people import serving_page, two_people
 from tests.tab import Tab
@@ -84,6 +85,18 @@ def count_unread(people: list[Tab], _server: AppServer) -> None:
     scenarios.test_unread_messages_are_counted_and_marked(people)
 
 
+def scroll_back(people: list[Tab], server: AppServer) -> None:
+    scenarios.test_earlier_messages_appear_where_the_reader_scrolls(people[0].page.context, server)
+
+
+def use_a_keyboard(people: list[Tab], server: AppServer) -> None:
+    scenarios.test_the_page_is_used_with_a_keyboard_only(people[0].page.context, server)
+
+
+def look_for_barriers(people: list[Tab], _server: AppServer) -> None:
+    assert barriers(people[0].page) == []
+
+
 FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
     "lost": (
         chat,
@@ -108,18 +121,18 @@ FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
     "markup": (
         send_hostile_texts,
         (
-            "static/message.js",
+            "static/page/message.js",
             "text.append(...content(row.entry));",
             "text.innerHTML = textOf(row.entry);",
         ),
     ),
-    "every address": (
+    "hidden address": (
         send_hostile_texts,
-        ("static/chat/text.js", "https?:\\/\\/", "\\w+:"),
+        ("static/chat/text.js", "\\p{Cc}\\p{Cf}", ""),
     ),
     "opener": (
         send_links,
-        ("static/message.js", '"noopener noreferrer nofollow"', '""'),
+        ("static/page/message.js", '"noopener noreferrer nofollow"', '""'),
     ),
     "no reconnection": (
         scenarios.test_the_page_comes_back_when_the_server_was_killed,
@@ -131,8 +144,21 @@ FAULTS: dict[str, tuple[Scenario, tuple[str, str, str]]] = {
     ),
     "carried away": (
         scenarios.test_who_reads_the_past_stays_there,
-        ("static/log.js", "if (this.#atEnd || added.some(isWritten)) {", "if (true) {"),
+        ("static/page/log.js", "if (this.#atEnd || added.some(isWritten)) {", "if (true) {"),
     ),
+    "place lost": (
+        scroll_back,
+        ("static/page/log.js", "    } else {\n      keepPlace();", "    } else {"),
+    ),
+    "not loaded": (
+        scroll_back,
+        ("static/page/log.js", "isNearStart(this.#frame)", "false"),
+    ),
+    "out of reach": (
+        use_a_keyboard,
+        ("", '<button id="skip"', '<button tabindex="-1" id="skip"'),
+    ),
+    "no language": (look_for_barriers, ("", '<html lang="en">', "<html>")),
 }
 
 

@@ -534,7 +534,13 @@ FAULTS = [
         "return true;",
     ),
     ("cookie", be_refused_twice, "realtime/connection.js", "this.#rejections === 1", "true"),
-    ("cookie", show_markup, "dom.js", "created.textContent = text", "created.innerHTML = text"),
+    (
+        "cookie",
+        show_markup,
+        "page/dom.js",
+        "created.textContent = text",
+        "created.innerHTML = text",
+    ),
     (
         "ticket",
         use_each_ticket_once,
@@ -550,7 +556,13 @@ FAULTS = [
         'if (firstFrame) socket.send(\'{"type": "join"}\') ?? socket.send(',
     ),
     ("jwt", stay, "auth/tokens.js", 'send({ type: "refresh", token: fresh.access_token });', ""),
-    ("cookie", ask_about_unsent_messages, "accounts/form.js", "await mayLose(countUnsent)", "true"),
+    (
+        "cookie",
+        ask_about_unsent_messages,
+        "page/auth/accounts/form.js",
+        "await mayLose(countUnsent)",
+        "true",
+    ),
     ("jwt", stay, "auth/tokens.js", "navigator.locks.request(TOKENS, task)", "task()"),
 ]
 

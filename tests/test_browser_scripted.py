@@ -320,6 +320,15 @@ def test_a_message_is_published_as_an_event(script: ScriptedServer, tab: Tab) ->
     assert message == {"room": "lobby", "event": "chat.message", "data": {"text": "good morning"}}
 
 
+def test_today_becomes_yesterday(script: ScriptedServer, tab: Tab) -> None:
+    tab.send("written today")
+    script.hears("publish")
+    day = tab.page.locator(".day")
+    expect(day).to_have_text("Today")
+    tab.page.clock.fast_forward("24:00:00")
+    expect(day).to_have_text("Yesterday")
+
+
 def test_a_user_is_known_by_id_and_not_by_name(script: ScriptedServer, tab: Tab) -> None:
     renamed, namesake = {**ADA, "name": "Ada Lovelace"}, {**BOB, "name": ADA["name"]}
     script.says_message(1, "renamed", sender=renamed)
@@ -752,7 +761,7 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
                 test_offsets_that_grow_by_more_than_one_are_no_gap,
                 "realtime/room.js",
                 "    this.#position = { epoch: this.#joinedAt.epoch, offset };",
-                "    if (offset > (this.#position?.offset ?? 0) + 1) return this.resync();"
+                "    if (offset > this.#position.offset + 1) return this.#become('outside');"
                 "    this.#position = { epoch: this.#joinedAt.epoch, offset };",
             ),
             (
@@ -765,14 +774,14 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "known by name",
                 test_a_user_is_known_by_id_and_not_by_name,
-                "realtime/rooms.js",
-                "this.#ids.has(sender.id)",
-                "sender.name === this.user.name",
+                "realtime/client.js",
+                'this.#ids.has(sender?.id ?? "")',
+                "sender?.name === this.#user?.name",
             ),
             (
                 "markup in an event",
                 test_an_event_that_the_page_does_not_know_is_shown_as_json,
-                "dom.js",
+                "page/dom.js",
                 "created.textContent =",
                 "created.innerHTML =",
             ),
@@ -793,9 +802,9 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "same offset twice",
                 test_nothing_is_shown_twice,
-                "realtime/room.js",
-                "offset <= (this.#position?.offset ?? -1)",
-                "false",
+                "realtime/log.js",
+                "if (before === offset) return null;",
+                "",
             ),
             (
                 "too early",
@@ -821,29 +830,29 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
             (
                 "lost on close",
                 test_a_page_with_something_to_send_asks_before_it_is_closed,
-                "main.js",
+                "page/main.js",
                 "isAsking ? (event) => event.preventDefault() : null",
                 "null",
             ),
             (
                 "no pause",
                 test_a_page_over_the_rate_limit_pauses_and_keeps_the_order,
-                "realtime/rooms.js",
+                "realtime/client.js",
                 "this.#pace.pause(PAUSE);",
                 ";",
             ),
             (
                 "too early",
                 test_a_room_with_too_much_to_replay_is_entered_when_the_server_says,
-                "realtime/rooms.js",
+                "realtime/room.js",
                 "seconds * 1000",
                 "seconds * 500",
             ),
             (
                 "everything waits",
                 test_the_other_rooms_do_not_wait_for_one_that_is_entered_later,
-                "realtime/rooms.js",
-                "&& TRY_AGAIN.exec(detail) === null",
+                "realtime/client.js",
+                "&& secondsToWait(detail) === 0",
                 "",
             ),
             (
@@ -864,15 +873,15 @@ wake_from_sleep = partial(test_a_page_that_wakes_checks_its_connection, event="s
                 "asleep",
                 wake_from_sleep,
                 "realtime/wake.js",
-                "if (slept && !isHidden()) onWake();",
+                "if (slept) wakeIfVisible();",
                 "",
             ),
             (
                 "kept",
                 test_a_page_that_was_kept_for_the_back_button_reconnects,
                 "realtime/wake.js",
-                'addEventListener("pagehide", onHide, options);',
-                "",
+                "{ ...others, pageshow: wake }",
+                "{ ...others, pagehide: () => {}, pageshow: wake }",
             ),
         )
     ],

@@ -36,6 +36,7 @@ export default defineConfig({
   test: {
     environment: "node",
     include: ["src/**/*.test.{ts,tsx}"],
+    mockReset: true,
     restoreMocks: true,
   },
 });

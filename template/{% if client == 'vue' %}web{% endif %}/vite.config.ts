@@ -4,18 +4,18 @@ import { defineConfig } from "vitest/config";
 /** Where `fastapi dev` runs. */
 const SERVER = "http://127.0.0.1:8000";
 
-/** What the application serves. All else is the page. */
-const PATHS = ["/ws", "/auth", "/api", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"];
+/** How the paths begin that the application answers; Vite serves all others. Add your own. */
+const PATHS = ["/ws", "/auth", "/api", "/healthz", "/readyz", "/docs", "/openapi.json", "/asyncapi"];
 
-// Host and Origin stay those of the page (changeOrigin is false), so the application takes the
-// page for its own, and still refuses those of others.
-const toServer = { target: SERVER, changeOrigin: false, ws: true };
+// The Host header stays that of the page (no changeOrigin). So the application takes the page
+// for one of its own, and still refuses the sockets of other pages.
+const proxy = Object.fromEntries(PATHS.map((path) => [path, { target: SERVER, ws: true }]));
 
 export default defineConfig({
   plugins: [vue()],
-  // Relative, so that the page also works below a path.
+  // Relative, so that the page works below a path, too.
   base: "./",
-  server: { proxy: Object.fromEntries(PATHS.map((path) => [`^${path}(?=[/?]|$)`, toServer])) },
+  server: { proxy },
   build: {
     // The application serves dist/static at /static.
     assetsDir: "static",
@@ -26,6 +26,7 @@ export default defineConfig({
     environment: "jsdom",
     include: ["src/**/*.test.ts"],
     setupFiles: ["src/testing/setup.ts"],
+    mockReset: true,
     restoreMocks: true,
   },
 });

@@ -26,6 +26,10 @@ NEVER_IMPORTED = {
 """Dependencies that no import shows."""
 
 
+PARTS = {"pydantic_core": "pydantic"}
+"""Import packages of a distribution that another one shows as its own."""
+
+
 def undeclared_or_unused(project: Path) -> list[str]:
     """What is imported and not declared for that place, and the other way round."""
     declared = tomllib.loads((project / "pyproject.toml").read_text())
@@ -95,7 +99,7 @@ def packages_in(source: str) -> frozenset[str]:
 def distribution_of(package: str) -> str:
     """What installs an import package; the package itself when nothing does."""
     distributions = installed().get(package, [package])
-    return normalized(distributions[0])
+    return PARTS.get(package) or normalized(distributions[0])
 
 
 @cache

@@ -96,19 +96,21 @@ export class Connection {
   }
 
   #watch() {
+    const wake = () => {
+      if (this.status.state === "waiting") void this.connect();
+      else this.check();
+    };
     return watchDevice({
-      onWake: () => {
-        if (this.status.state === "waiting") void this.connect();
-        else this.check();
-      },
-      onOnline: () => {
+      wake,
+      online: () => {
         this.#failures = 0;
+        wake();
       },
-      onOffline: () => {
+      offline: () => {
         this.#lose(OFFLINE);
       },
       // With an open socket, a browser may not keep the page for the back button.
-      onHide: () => {
+      pagehide: () => {
         this.#lose("");
       },
     });

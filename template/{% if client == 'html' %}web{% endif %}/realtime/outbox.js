@@ -1,3 +1,5 @@
+import { keyOf } from "./entry.js";
+
 // How many messages may wait in a room.
 const MOST = 1_000;
 // The time (milliseconds) in which the server usually acknowledges a message, and how much
@@ -6,10 +8,10 @@ const ANSWER = 5_000;
 const PATIENCE = 15_000;
 
 const UNCONFIRMED = "The server did not confirm this message.";
-const TOO_BIG = "This message, or one sent along with it, is too big for the server.";
 /** The user's own unacknowledged messages in a room, in the order of writing. */
 export class Outbox {
   #room;
+  // By the keys of the entries.
   #waiting = new Map();
   #onChange;
   #onSilence;
@@ -29,10 +31,10 @@ export class Outbox {
     return Array.from(this.#waiting.values(), ({ entry }) => entry);
   }
 
-  /** Raises RangeError if too many messages wait already. */
+  /** Throws RangeError if too many messages wait already. */
   add(entry) {
     if (this.#waiting.size >= MOST) throw new RangeError("Too many messages wait to be sent.");
-    this.#waiting.set(entry.id, { entry, timer: undefined, mayBeThere: false });
+    this.#waiting.set(entry.key, { entry, timer: undefined, mayBeThere: false });
     this.#onChange();
   }
 
@@ -50,74 +52,51 @@ export class Outbox {
     return null;
   }
 
-  /** The room has a message: it waits no more. Returns what was shown of it, if it is here. */
-  settle(id) {
-    const waiting = this.#waiting.get(id);
-    if (waiting === undefined) return null;
+  /** A message waits no more. Returns what was shown of it, if it is here. */
+  take(key) {
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return undefined;
     clearTimeout(waiting.timer);
-    this.#waiting.delete(id);
+    this.#waiting.delete(key);
     this.#onChange();
     return waiting.entry;
   }
 
   /** Send a failed message again, under the same id: it can't arrive twice. */
   retry(key) {
-    const waiting = this.#find(key);
+    const waiting = this.#waiting.get(key);
     if (waiting?.entry.state === "failed") this.#become(waiting, "pending");
   }
 
-  discard(key) {
-    const waiting = this.#find(key);
-    if (waiting !== undefined) this.settle(waiting.entry.id);
-  }
-
-  /** The server did not carry out this message: send it again. */
-  unheard(id) {
-    const waiting = this.#waiting.get(id);
-    if (waiting !== undefined) stopTimer(waiting);
-  }
-
   /**
-   * The server refused a message. Returns true if that means that the room has it: the
-   * message that already has this id is this one, and its acknowledgement was lost.
+   * The server did not carry out a message. Returns true if that means that the room has it:
+   * the message that already has this id is this one, and its acknowledgement was lost.
    */
-  rejected(id, code, reason) {
-    const waiting = this.#waiting.get(id);
+  refused(id, code, reason) {
+    const waiting = this.#waiting.get(keyOf(id));
     if (waiting === undefined) return false;
     if (code === "invalid" && waiting.mayBeThere) return true;
-    if (waiting.entry.state === "pending") this.#fail(waiting, reason, code === "unavailable");
+    if (code === "rate_limited") stopTimer(waiting);
+    else if (waiting.entry.state === "pending") this.#fail(waiting, reason, code === "unavailable");
     return false;
   }
 
-  /** No message can be sent in this room. */
-  refuseAll(reason) {
+  /** Give back all messages, or those that wait for an answer. */
+  fail(reason, onlySent = false) {
     for (const waiting of this.#waiting.values()) {
-      if (waiting.entry.state === "pending") {
-        this.#fail(waiting, reason, waiting.timer !== undefined);
+      const isSent = waiting.timer !== undefined;
+      if (isSent || (!onlySent && waiting.entry.state === "pending")) {
+        this.#fail(waiting, reason, isSent);
       }
-    }
-  }
-
-  /** One of the messages that wait for an answer was too big. */
-  tooBig() {
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.timer !== undefined) this.#fail(waiting, TOO_BIG, true);
     }
   }
 
   /** The connection is gone. What had no answer is sent again after the next one. */
   disconnected() {
     for (const waiting of this.#waiting.values()) {
-      if (waiting.timer !== undefined) waiting.mayBeThere = true;
+      waiting.mayBeThere ||= waiting.timer !== undefined;
       stopTimer(waiting);
     }
-  }
-
-  #find(key) {
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.entry.key === key) return waiting;
-    }
-    return undefined;
   }
 
   #unanswered(waiting) {

@@ -25,6 +25,11 @@ export function sentence(detail) {
   return `${detail.charAt(0).toUpperCase()}${detail.slice(1)}${end}`;
 }
 
+/** After how many seconds the server can be asked for so much history again; 0 for other details. */
+export function secondsToWait(detail) {
+  return Number(/try again in (\d+) s$/.exec(detail)?.[1] ?? 0);
+}
+
 /** A new id. crypto.randomUUID exists on secure origins only. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));

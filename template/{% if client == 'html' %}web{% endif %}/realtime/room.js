@@ -1,11 +1,21 @@
+import { backoff } from "./backoff.js";
 import { Earlier } from "./earlier.js";
+import { entryOf, keyOf } from "./entry.js";
 import { Changes, Listeners } from "./listeners.js";
 import { Log } from "./log.js";
 import { Members } from "./members.js";
 import { Outbox } from "./outbox.js";
-import { newId } from "./protocol.js";
+import { newId, secondsToWait, sentence } from "./protocol.js";
+import { Signals } from "./signals.js";
 
+// After these errors, the client tries again to enter a room.
+const KEEPS_TRYING = {
+  unavailable: "The room can't be entered at the moment. This page keeps trying.",
+  internal: "Something went wrong in the server. This page keeps trying.",
+};
+const INTERNAL = "Something went wrong in the server. Try again in a moment.";
 const EVICTED = "You were removed from this room.";
+const TOO_BIG = "This message, or one sent along with it, is too big for the server.";
 /**
  * A room as this client knows it: its position in the sequence of messages, its log, and
  * what waits to be sent.
@@ -31,22 +41,18 @@ export class RoomSession {
   name;
   state = "outside";
   isKnown = false;
-  // How often in a row the server refused to let this client in.
-  refusals = 0;
   #host;
   #changes = new Changes();
-  #messages = new Listeners();
-  #signals = new Listeners();
+  #onMessage = new Listeners();
+  #onSignal = new Listeners();
   #members = new Members();
   #log = new Log();
   #outbox;
   #earlier;
-  // The newest signal of each event that waits to be sent, and the events that the server
-  // does not take as signals here.
-  #waitingSignals = new Map();
-  #mutedSignals = new Set();
-  #lastSignal = "";
+  #signals;
   #entries = null;
+  // How often in a row the server refused to let this client in.
+  #refusals = 0;
   // Why nothing can be published here, or "".
   #forbidden = "";
   // The position of the last message here; null before the first one.
@@ -58,15 +64,17 @@ export class RoomSession {
   constructor(name, host) {
     this.name = name;
     this.#host = host;
+    this.#signals = new Signals(name);
     const onOutbox = () => {
       this.#changed();
       host.onUnsent();
     };
     this.#outbox = new Outbox(name, onOutbox, host.onSilence);
-    this.#earlier = new Earlier(name, () => {
+    const onEarlier = () => {
       this.#changed();
       host.wake();
-    });
+    };
+    this.#earlier = new Earlier(name, onEarlier);
   }
 
   // --- What the page sees -----------------------------------------------------
@@ -89,11 +97,11 @@ export class RoomSession {
   }
 
   get hasEarlier() {
-    return this.isKnown && this.state !== "evicted" && this.#log.earliest !== null;
+    return this.#earliest !== null;
   }
 
   get isLoading() {
-    return this.#earlier.isLoading;
+    return this.#earlier.before !== null;
   }
 
   get version() {
@@ -103,62 +111,50 @@ export class RoomSession {
   subscribe = this.#changes.subscribe;
 
   onMessage(listener) {
-    return this.#messages.add(listener);
+    return this.#onMessage.add(listener);
   }
 
   onSignal(listener) {
-    return this.#signals.add(listener);
+    return this.#onSignal.add(listener);
   }
 
   loadEarlier() {
-    const before = this.#log.earliest;
-    return this.hasEarlier && before !== null ? this.#earlier.load(before) : Promise.resolve();
+    return this.#earlier.load(this.#earliest);
   }
 
   /** Nobody looks at the room any more. */
   blur() {
-    this.#earlier.end();
     this.#log.shrink();
-    this.#changed();
+    this.#earlier.end();
   }
 
   // --- What is sent -----------------------------------------------------------
 
   publish(event, data) {
     const id = newId();
-    this.#outbox.add({
-      kind: "message",
-      key: keyOf(id),
-      id,
-      offset: null,
-      event,
-      data,
-      sender: this.#host.user,
-      own: true,
-      sentAt: new Date(),
-      isNew: true,
-      state: "pending",
-      reason: "",
-    });
-    this.#refuseIfForbidden();
+    const sender = this.#host.user();
+    const sent_at = new Date().toISOString();
+    const message = { type: "message", room: this.name, id, offset: 0, event, data };
+    const entry = entryOf({ ...message, sender, sent_at }, true, true);
+    this.#outbox.add({ ...entry, offset: null, state: "pending" });
+    this.#failIfForbidden();
     this.#host.wake();
     return id;
   }
 
   signal(event, data) {
-    if (this.state !== "inside" || this.#mutedSignals.has(event)) return;
-    this.#waitingSignals.set(event, data);
+    if (this.state === "inside") this.#signals.add(event, data);
     this.#host.wake();
   }
 
   retry(key) {
-    if (this.state === "refused" || this.state === "evicted") this.#become("outside");
+    if (this.#isShut) this.#become("outside");
     this.#outbox.retry(key);
     this.#host.wake();
   }
 
   discard(key) {
-    this.#outbox.discard(key);
+    this.#outbox.take(key);
   }
 
   notice(text) {
@@ -174,16 +170,7 @@ export class RoomSession {
       return { type: "join", room: this.name, ...(since && { since }) };
     }
     if (this.state !== "inside") return null;
-    return this.#outbox.next() ?? this.#earlier.next() ?? this.#nextSignal();
-  }
-
-  #nextSignal() {
-    for (const [event, data] of this.#waitingSignals) {
-      this.#waitingSignals.delete(event);
-      this.#lastSignal = event;
-      return { type: "signal", room: this.name, event, data };
-    }
-    return null;
+    return this.#outbox.next() ?? this.#earlier.next() ?? this.#signals.next();
   }
 
   // --- The connection ---------------------------------------------------------
@@ -191,24 +178,48 @@ export class RoomSession {
   /** The connection is gone, and with it the membership. */
   disconnected() {
     clearTimeout(this.#pause);
-    this.#waitingSignals.clear();
-    this.#mutedSignals.clear();
+    this.#signals.clear();
     this.#outbox.disconnected();
-    this.#earlier.unheard();
+    this.#earlier.disconnected();
     if (this.state !== "evicted") this.#become("outside");
   }
 
   /** One of the messages that wait for an answer was too big. */
   tooBig() {
-    this.#outbox.tooBig();
+    this.#outbox.fail(TOO_BIG, true);
   }
 
   // --- What the server says ---------------------------------------------------
 
-  joined({ epoch, offset, recovered, count, members }) {
+  /** Handle a message of the server about this room. */
+  receive(message) {
+    switch (message.type) {
+      case "joined":
+        this.#joined(message);
+        break;
+      case "message":
+        this.#message(message);
+        break;
+      case "history":
+        this.#history(message);
+        break;
+      case "presence":
+        this.#members.presence(message);
+        this.#changed();
+        break;
+      case "signal":
+        this.#signal(message);
+        break;
+      case "resync":
+        // Messages are missing: ask for those after the last one that is here.
+        if (this.#isInside) this.#become("outside");
+    }
+  }
+
+  #joined({ epoch, offset, recovered, count, members }) {
     // An error that only seemed to be the answer to the join may have come before.
-    if (!["joining", "refused", "evicted"].includes(this.state)) return;
-    this.refusals = 0;
+    if (this.state !== "joining" && !this.#isShut) return;
+    this.#refusals = 0;
     this.#forbidden = "";
     this.#members.set(members, count);
     const since = this.#position;
@@ -233,81 +244,96 @@ export class RoomSession {
     this.#become("inside");
   }
 
-  /** A message; `own` says whether the user sent it. */
-  message(message, own) {
-    if (!this.#isInLog) return;
-    const { offset } = message;
+  #message(message) {
+    if (!this.#isInside) return;
+    const { id, offset } = message;
     // A late one may be the answer to an own message that the room had already.
     if (offset > (this.#position?.offset ?? -1)) {
       this.#position = { epoch: this.#joinedAt.epoch, offset };
     }
-    this.#show(message, own);
-    if (this.state === "replaying" && offset >= this.#joinedAt.offset) this.replayed();
+    const own = this.#outbox.take(keyOf(id)) !== undefined || this.#host.isOwn(message);
+    const entry = entryOf(message, own, this.isKnown);
+    const isAdded = this.#log.add(entry);
+    this.#changed();
+    if (isAdded && entry.isNew) this.#onMessage.notify(entry);
+    if (offset >= this.#joinedAt.offset) this.replayed();
   }
 
-  /** A signal of another user, or of the application. */
-  received(signal) {
+  /** A signal. Those of the user's other tabs count for nothing. */
+  #signal(signal) {
+    if (this.#host.isOwn(signal)) return;
     const { event, data, sender = null } = signal;
-    this.#signals.notify({ event, data, sender });
+    this.#onSignal.notify({ event, data, sender });
   }
 
-  /** A page of earlier messages. `isOwn` says of an id whether it is the user's. */
-  history({ epoch, messages, complete }, isOwn) {
+  /** A page of earlier messages. */
+  #history({ epoch, messages, complete }) {
     const { before } = this.#earlier;
     if (before === null) return;
     // The answer to an earlier request, which was asked again.
     if (messages.some(({ offset }) => offset >= before)) return;
-    const isInPlace = epoch === this.#position?.epoch && this.#log.earliest === before;
-    if (isInPlace) {
-      const earlier = messages.map((message) => entryOf(message, isOwn(message), false));
+    if (epoch === this.#position?.epoch && before === this.#earliest) {
+      const earlier = messages.map((it) => entryOf(it, this.#host.isOwn(it), false));
       this.#log.prepend(earlier, complete || messages.length === 0);
     }
     this.#earlier.end();
   }
 
-  /** Messages are missing: ask for those after the last one that is here. */
-  resync() {
-    if (this.#isInLog) this.#become("outside");
-  }
-
-  presence(presence) {
-    this.#members.presence(presence);
-    this.#changed();
-  }
-
-  /** The server did not let this client in; `isFinal` says that it is no use to wait. */
-  refused(reason, isFinal) {
-    if (this.state !== "joining") return;
-    this.#become("refused");
-    if (this.refusals === 0) this.notice(reason);
-    this.refusals += 1;
-    this.#forbidden = isFinal ? reason : "";
-    this.#refuseIfForbidden();
-  }
-
   /** The application removed the user from the room. */
   evicted() {
-    this.#waitingSignals.clear();
-    this.#members.set([]);
+    this.#signals.clear();
     this.#earlier.end();
-    this.#become("evicted");
+    this.#members.set([]);
     this.notice(EVICTED);
+    this.#become("evicted");
     this.#forbidden = EVICTED;
-    this.#refuseIfForbidden();
-  }
-
-  /** The server asks this client to enter later. It says so in the room. */
-  postponed(reason, milliseconds) {
-    this.#become("refused");
-    this.notice(reason);
-    this.tryAfter(milliseconds);
+    this.#failIfForbidden();
   }
 
   tryAgain() {
     if (this.state === "refused") this.#become("outside");
   }
 
-  tryAfter(milliseconds) {
+  /** The server did not carry out what this client has sent. */
+  error({ code, detail, ref }) {
+    if (ref !== undefined) this.#publishFailed(ref, code, detail);
+    else if (this.state === "joining") this.#joinFailed(code, detail);
+    // The application has no such signal, or does not allow it here.
+    else if (["invalid", "forbidden", "refused"].includes(code)) this.#signals.refused();
+    else if (code === "rate_limited") this.#earlier.retry(secondsToWait(detail) * 1000);
+    else this.#earlier.end();
+  }
+
+  #publishFailed(id, code, detail) {
+    const reason = code === "internal" ? INTERNAL : sentence(detail);
+    if (!this.#outbox.refused(id, code, reason)) return;
+    const entry = this.#outbox.take(keyOf(id));
+    if (entry !== undefined) this.#log.add({ ...entry, state: "sent" });
+    this.#changed();
+  }
+
+  #joinFailed(code, detail) {
+    const seconds = secondsToWait(detail);
+    if (code === "rate_limited" && seconds === 0) {
+      this.#become("outside");
+      return;
+    }
+    this.#become("refused");
+    if (code === "rate_limited") {
+      this.notice(tooMuch(seconds));
+      this.#tryAfter(seconds * 1000);
+      return;
+    }
+    const reason = KEEPS_TRYING[code] ?? sentence(detail);
+    if (this.#refusals === 0) this.notice(reason);
+    this.#refusals += 1;
+    if (code in KEEPS_TRYING) this.#tryAfter(backoff(this.#refusals));
+    // With the others, it is no use to wait, or only until the user has left another room.
+    this.#forbidden = code === "forbidden" || code === "refused" ? reason : "";
+    this.#failIfForbidden();
+  }
+
+  #tryAfter(milliseconds) {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
       this.tryAgain();
@@ -315,48 +341,26 @@ export class RoomSession {
     }, milliseconds);
   }
 
-  /** The server did not carry out this message, or without an id the join: send it again. */
-  unheard(id) {
-    if (id !== undefined) this.#outbox.unheard(id);
-    else if (this.state === "joining") this.#become("outside");
-    else this.#earlier.unheard();
-  }
-
-  /** The server refused a message. */
-  rejected(id, code, reason) {
-    if (!this.#outbox.rejected(id, code, reason)) return;
-    const entry = this.#outbox.settle(id);
-    if (entry !== null) this.#log.add({ ...entry, state: "sent" });
-    this.#changed();
-  }
-
-  /** An error that names no message, inside the room. */
-  failed(code, seconds) {
-    if (code === "invalid" || code === "forbidden" || code === "refused") {
-      // The application has no such signal, or does not allow it here.
-      this.#mutedSignals.add(this.#lastSignal);
-    } else if (code === "rate_limited") this.#earlier.askAfter(seconds * 1000);
-    else this.#earlier.end();
-  }
-
-  // --- The log ----------------------------------------------------------------
+  // --- The state --------------------------------------------------------------
 
   /** Whether messages of the server have a place in the log. */
-  get #isInLog() {
+  get #isInside() {
     return this.state === "replaying" || this.state === "inside";
   }
 
-  #show(message, own) {
-    const waiting = this.#outbox.settle(message.id);
-    const entry = entryOf(message, own || waiting !== null, this.isKnown);
-    if (this.#log.add(entry) && entry.isNew) this.#messages.notify(entry);
-    this.#changed();
+  /** Whether the server does not let the user in. */
+  get #isShut() {
+    return this.state === "refused" || this.state === "evicted";
+  }
+
+  /** The offset before which there may be messages that can be loaded, or null. */
+  get #earliest() {
+    return this.isKnown && this.state !== "evicted" ? this.#log.earliest : null;
   }
 
   /** A message does not wait in a room that the user may not enter. */
-  #refuseIfForbidden() {
-    if (this.state !== "refused" && this.state !== "evicted") return;
-    if (this.#forbidden !== "") this.#outbox.refuseAll(this.#forbidden);
+  #failIfForbidden() {
+    if (this.#isShut && this.#forbidden !== "") this.#outbox.fail(this.#forbidden);
   }
 
   #become(state) {
@@ -370,24 +374,7 @@ export class RoomSession {
   }
 }
 
-function keyOf(id) {
-  return `message-${id}`;
-}
-
-function entryOf(message, own, isNew) {
-  const { id, offset, event, data, sender = null, sent_at } = message;
-  return {
-    kind: "message",
-    key: keyOf(id),
-    id,
-    offset,
-    event,
-    data,
-    sender,
-    own,
-    sentAt: new Date(sent_at),
-    isNew,
-    state: "sent",
-    reason: "",
-  };
+function tooMuch(seconds) {
+  const time = seconds === 1 ? "1 second" : `${seconds} seconds`;
+  return `The server does not send so much at once. This page tries again by itself in ${time}.`;
 }

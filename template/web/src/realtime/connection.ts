@@ -107,19 +107,21 @@ export class Connection {
   }
 
   #watch(): () => void {
+    const wake = (): void => {
+      if (this.status.state === "waiting") void this.connect();
+      else this.check();
+    };
     return watchDevice({
-      onWake: () => {
-        if (this.status.state === "waiting") void this.connect();
-        else this.check();
-      },
-      onOnline: () => {
+      wake,
+      online: () => {
         this.#failures = 0;
+        wake();
       },
-      onOffline: () => {
+      offline: () => {
         this.#lose(OFFLINE);
       },
       // With an open socket, a browser may not keep the page for the back button.
-      onHide: () => {
+      pagehide: () => {
         this.#lose("");
       },
     });

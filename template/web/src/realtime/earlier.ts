@@ -5,19 +5,16 @@ const PAGE = 50;
 // How long (milliseconds) the server may take to send them, over lost connections too.
 const PATIENCE = 20_000;
 
-interface Request {
-  before: number;
-  /** Whether the server was asked, and has not refused. */
-  isSent: boolean;
-  promise: Promise<void>;
-  finish: () => void;
-}
-
 /** Asks the server for a room's earlier messages, one page at a time. */
 export class Earlier {
+  /** The offset before which messages are being loaded, or null. */
+  before: number | null = null;
   readonly #room: string;
   readonly #onChange: () => void;
-  #request: Request | null = null;
+  #loaded = Promise.resolve();
+  #finish: () => void = () => undefined;
+  // Whether the server was asked, and has not refused.
+  #isSent = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #pause: ReturnType<typeof setTimeout> | undefined;
 
@@ -26,61 +23,49 @@ export class Earlier {
     this.#onChange = onChange;
   }
 
-  get isLoading(): boolean {
-    return this.#request !== null;
-  }
-
-  /** The offset before which messages are being loaded, or null. */
-  get before(): number | null {
-    return this.#request?.before ?? null;
-  }
-
   /** Ask for the messages before an offset. Resolves at the end, with or without an answer. */
-  load(before: number): Promise<void> {
-    if (this.#request !== null) return this.#request.promise;
-    let finish = (): void => undefined;
-    const promise = new Promise<void>((resolve) => {
-      finish = resolve;
+  load(before: number | null): Promise<void> {
+    if (before === null || this.before !== null) return this.#loaded;
+    this.before = before;
+    this.#isSent = false;
+    this.#loaded = new Promise((resolve) => {
+      this.#finish = resolve;
     });
-    this.#request = { before, isSent: false, promise, finish };
     this.#timer = setTimeout(() => {
       this.end();
     }, PATIENCE);
     this.#onChange();
-    return promise;
+    return this.#loaded;
   }
 
   /** The next message to send, or null. It counts as sent. */
   next(): ClientMessage | null {
-    if (this.#request === null || this.#request.isSent) return null;
-    this.#request.isSent = true;
-    return { type: "history", room: this.#room, before: this.#request.before, limit: PAGE };
+    if (this.before === null || this.#isSent) return null;
+    this.#isSent = true;
+    return { type: "history", room: this.#room, before: this.before, limit: PAGE };
   }
 
-  /** The server did not carry out the request, or the connection is gone: ask again. */
-  unheard(): void {
-    clearTimeout(this.#pause);
-    if (this.#request !== null) this.#request.isSent = false;
-  }
-
-  /** Ask again after so many milliseconds. */
-  askAfter(milliseconds: number): void {
-    if (this.#request === null) return;
+  /** The server did not carry out the request: ask again, after so many milliseconds. */
+  retry(after: number): void {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
-      this.unheard();
+      this.disconnected();
       this.#onChange();
-    }, milliseconds);
+    }, after);
+  }
+
+  /** The connection is gone. The next one asks again. */
+  disconnected(): void {
+    clearTimeout(this.#pause);
+    this.#isSent = false;
   }
 
   /** Nothing more is loaded. */
   end(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#pause);
-    const finish = this.#request?.finish;
-    this.#request = null;
-    if (finish === undefined) return;
+    this.before = null;
     this.#onChange();
-    finish();
+    this.#finish();
   }
 }

@@ -35,6 +35,8 @@ class ServerRoom {
   /** All that was ever published. */
   readonly all: Published[] = [];
   isMember = false;
+  /** How often the server could not send what the client has missed. */
+  losses = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -160,8 +162,8 @@ export class MisbehavingServer {
     this.#say({ ...joined, recovered: recovered || this.#claimsToKnow(since, position.epoch) });
     if (since === undefined) for (const message of history.slice(-RECENT)) this.#say(message);
     else if (recovered) for (const message of missed) this.#say(message);
-    // Without the right epoch, or the messages, nothing follows. The client joins again.
-    else room.isMember = false;
+    // Nothing follows but live messages. The client joins again.
+    else room.losses += 1;
   }
 
   /** A wrong `recovered`, for another epoch. */
@@ -196,8 +198,8 @@ export class MisbehavingServer {
   /** Send a live message: once, twice, in the wrong order, or not at all. */
   #live(room: ServerRoom, message: Message): void {
     if (this.#isFaulty(0.08)) {
-      // It is lost. The server says so, and sends nothing more until the client joins again.
-      room.isMember = false;
+      // It is lost. The server says so. It may send more until the client joins again.
+      room.isMember = this.chance(0.5);
       this.#say({ type: "resync", room: room.name, ...room.position });
       return;
     }
@@ -237,19 +239,32 @@ export class MisbehavingServer {
   }
 }
 
+function isGap(entry: Entry): boolean {
+  return entry.kind === "notice" && entry.text.includes(MISSED);
+}
+
 /**
  * What is wrong with the log of a room, or "". Between two messages without a notice that
- * some may be missing, there is no other one on the server.
+ * some may be missing, there is no other one on the server. `published` are the ids of the
+ * user's own messages: each was sent, or is here with the reason why not.
  */
-export function problemWith(room: ServerRoom, entries: readonly Entry[]): string {
+export function problemWith(
+  room: ServerRoom,
+  entries: readonly Entry[],
+  published: readonly string[],
+): string {
   const order = new Map(room.all.map(({ message }, index) => [message.id, index]));
   const keys = new Set(entries.map(({ key }) => key));
   if (keys.size < entries.length) return "an entry is there twice";
+  const here = new Set(entries.map((entry) => (entry.kind === "message" ? entry.id : "")));
+  const vanished = published.find((id) => !order.has(id) && !here.has(id));
+  if (vanished !== undefined) return `${vanished} was neither sent nor given back`;
+  if (entries.filter(isGap).length > room.losses) return "nothing was missing";
   let last: number | null = null;
   let mayMiss = false;
   for (const entry of entries) {
     if (entry.kind === "notice") {
-      mayMiss ||= entry.text.includes(MISSED);
+      mayMiss ||= isGap(entry);
       continue;
     }
     const index = order.get(entry.id);

@@ -1,3 +1,4 @@
+import { keyOf } from "./entry.js";
 import type { ClientMessage, ErrorCode } from "./protocol.js";
 import type { MessageEntry } from "./types.js";
 
@@ -9,7 +10,6 @@ const ANSWER = 5_000;
 const PATIENCE = 15_000;
 
 const UNCONFIRMED = "The server did not confirm this message.";
-const TOO_BIG = "This message, or one sent along with it, is too big for the server.";
 
 interface Waiting {
   entry: MessageEntry;
@@ -22,6 +22,7 @@ interface Waiting {
 /** The user's own unacknowledged messages in a room, in the order of writing. */
 export class Outbox {
   readonly #room: string;
+  // By the keys of the entries.
   readonly #waiting = new Map<string, Waiting>();
   readonly #onChange: () => void;
   readonly #onSilence: () => void;
@@ -41,10 +42,10 @@ export class Outbox {
     return Array.from(this.#waiting.values(), ({ entry }) => entry);
   }
 
-  /** Raises RangeError if too many messages wait already. */
+  /** Throws RangeError if too many messages wait already. */
   add(entry: MessageEntry): void {
     if (this.#waiting.size >= MOST) throw new RangeError("Too many messages wait to be sent.");
-    this.#waiting.set(entry.id, { entry, timer: undefined, mayBeThere: false });
+    this.#waiting.set(entry.key, { entry, timer: undefined, mayBeThere: false });
     this.#onChange();
   }
 
@@ -62,74 +63,51 @@ export class Outbox {
     return null;
   }
 
-  /** The room has a message: it waits no more. Returns what was shown of it, if it is here. */
-  settle(id: string): MessageEntry | null {
-    const waiting = this.#waiting.get(id);
-    if (waiting === undefined) return null;
+  /** A message waits no more. Returns what was shown of it, if it is here. */
+  take(key: string): MessageEntry | undefined {
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return undefined;
     clearTimeout(waiting.timer);
-    this.#waiting.delete(id);
+    this.#waiting.delete(key);
     this.#onChange();
     return waiting.entry;
   }
 
   /** Send a failed message again, under the same id: it can't arrive twice. */
   retry(key: string): void {
-    const waiting = this.#find(key);
+    const waiting = this.#waiting.get(key);
     if (waiting?.entry.state === "failed") this.#become(waiting, "pending");
   }
 
-  discard(key: string): void {
-    const waiting = this.#find(key);
-    if (waiting !== undefined) this.settle(waiting.entry.id);
-  }
-
-  /** The server did not carry out this message: send it again. */
-  unheard(id: string): void {
-    const waiting = this.#waiting.get(id);
-    if (waiting !== undefined) stopTimer(waiting);
-  }
-
   /**
-   * The server refused a message. Returns true if that means that the room has it: the
-   * message that already has this id is this one, and its acknowledgement was lost.
+   * The server did not carry out a message. Returns true if that means that the room has it:
+   * the message that already has this id is this one, and its acknowledgement was lost.
    */
-  rejected(id: string, code: ErrorCode, reason: string): boolean {
-    const waiting = this.#waiting.get(id);
+  refused(id: string, code: ErrorCode, reason: string): boolean {
+    const waiting = this.#waiting.get(keyOf(id));
     if (waiting === undefined) return false;
     if (code === "invalid" && waiting.mayBeThere) return true;
-    if (waiting.entry.state === "pending") this.#fail(waiting, reason, code === "unavailable");
+    if (code === "rate_limited") stopTimer(waiting);
+    else if (waiting.entry.state === "pending") this.#fail(waiting, reason, code === "unavailable");
     return false;
   }
 
-  /** No message can be sent in this room. */
-  refuseAll(reason: string): void {
+  /** Give back all messages, or those that wait for an answer. */
+  fail(reason: string, onlySent = false): void {
     for (const waiting of this.#waiting.values()) {
-      if (waiting.entry.state === "pending") {
-        this.#fail(waiting, reason, waiting.timer !== undefined);
+      const isSent = waiting.timer !== undefined;
+      if (isSent || (!onlySent && waiting.entry.state === "pending")) {
+        this.#fail(waiting, reason, isSent);
       }
-    }
-  }
-
-  /** One of the messages that wait for an answer was too big. */
-  tooBig(): void {
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.timer !== undefined) this.#fail(waiting, TOO_BIG, true);
     }
   }
 
   /** The connection is gone. What had no answer is sent again after the next one. */
   disconnected(): void {
     for (const waiting of this.#waiting.values()) {
-      if (waiting.timer !== undefined) waiting.mayBeThere = true;
+      waiting.mayBeThere ||= waiting.timer !== undefined;
       stopTimer(waiting);
     }
-  }
-
-  #find(key: string): Waiting | undefined {
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.entry.key === key) return waiting;
-    }
-    return undefined;
   }
 
   #unanswered(waiting: Waiting): void {

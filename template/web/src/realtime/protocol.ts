@@ -122,18 +122,10 @@ export interface ErrorMessage {
   ref?: string;
 }
 
-export type ServerMessage =
-  | Welcome
-  | Joined
-  | Left
-  | Message
-  | Signal
-  | Result
-  | History
-  | Presence
-  | Resync
-  | ErrorMessage
-  | { type: "pong" };
+/** What a room is told, beside errors and its end. */
+export type RoomMessage = Joined | Message | Signal | History | Presence | Resync;
+
+export type ServerMessage = RoomMessage | Welcome | Left | Result | ErrorMessage | { type: "pong" };
 
 /** Read a frame. Returns null for what is not a message. */
 export function readFrame(frame: unknown): ServerMessage | null {
@@ -152,6 +144,11 @@ export function readFrame(frame: unknown): ServerMessage | null {
 export function sentence(detail: string): string {
   const end = /[.!?…]$/.test(detail) ? "" : ".";
   return `${detail.charAt(0).toUpperCase()}${detail.slice(1)}${end}`;
+}
+
+/** After how many seconds the server can be asked for so much history again; 0 for other details. */
+export function secondsToWait(detail: string): number {
+  return Number(/try again in (\d+) s$/.exec(detail)?.[1] ?? 0);
 }
 
 /** A new id. crypto.randomUUID exists on secure origins only. */

@@ -1,26 +1,31 @@
+import { backoff } from "./backoff.js";
 import { Earlier } from "./earlier.js";
+import { entryOf, keyOf } from "./entry.js";
 import { Changes, Listeners } from "./listeners.js";
 import { Log } from "./log.js";
 import { Members } from "./members.js";
 import { Outbox } from "./outbox.js";
-import { newId } from "./protocol.js";
-import type {
-  ClientMessage,
-  ErrorCode,
-  History,
-  Joined,
-  Message,
-  Presence,
-  Signal,
-} from "./protocol.js";
+import { newId, secondsToWait, sentence } from "./protocol.js";
+import type { ClientMessage, ErrorCode, ErrorMessage, History, Joined } from "./protocol.js";
+import type { Message, RoomMessage, Signal } from "./protocol.js";
+import { Signals } from "./signals.js";
 import type { Entry, Member, MessageEntry, Position, RoomState, SignalOf } from "./types.js";
 
+// After these errors, the client tries again to enter a room.
+const KEEPS_TRYING: Partial<Record<ErrorCode, string>> = {
+  unavailable: "The room can't be entered at the moment. This page keeps trying.",
+  internal: "Something went wrong in the server. This page keeps trying.",
+};
+const INTERNAL = "Something went wrong in the server. Try again in a moment.";
 const EVICTED = "You were removed from this room.";
+const TOO_BIG = "This message, or one sent along with it, is too big for the server.";
 
 /** What a room needs of its client. */
 export interface Host {
   /** Empty as long as the server has not said who this is. */
-  readonly user: Member;
+  user: () => Member;
+  /** Whether the user has sent this. */
+  isOwn: (message: { sender?: Member }) => boolean;
   /** There may be something to send. */
   wake: () => void;
   /** The server does not acknowledge a message in time. */
@@ -54,22 +59,18 @@ export class RoomSession {
   readonly name: string;
   state: RoomState = "outside";
   isKnown = false;
-  // How often in a row the server refused to let this client in.
-  refusals = 0;
   readonly #host: Host;
   readonly #changes = new Changes();
-  readonly #messages = new Listeners<MessageEntry>();
-  readonly #signals = new Listeners<SignalOf>();
+  readonly #onMessage = new Listeners<MessageEntry>();
+  readonly #onSignal = new Listeners<SignalOf>();
   readonly #members = new Members();
   readonly #log = new Log();
   readonly #outbox: Outbox;
   readonly #earlier: Earlier;
-  // The newest signal of each event that waits to be sent, and the events that the server
-  // does not take as signals here.
-  readonly #waitingSignals = new Map<string, unknown>();
-  readonly #mutedSignals = new Set<string>();
-  #lastSignal = "";
+  readonly #signals: Signals;
   #entries: readonly Entry[] | null = null;
+  // How often in a row the server refused to let this client in.
+  #refusals = 0;
   // Why nothing can be published here, or "".
   #forbidden = "";
   // The position of the last message here; null before the first one.
@@ -81,15 +82,17 @@ export class RoomSession {
   constructor(name: string, host: Host) {
     this.name = name;
     this.#host = host;
+    this.#signals = new Signals(name);
     const onOutbox = (): void => {
       this.#changed();
       host.onUnsent();
     };
     this.#outbox = new Outbox(name, onOutbox, host.onSilence);
-    this.#earlier = new Earlier(name, () => {
+    const onEarlier = (): void => {
       this.#changed();
       host.wake();
-    });
+    };
+    this.#earlier = new Earlier(name, onEarlier);
   }
 
   // --- What the page sees -----------------------------------------------------
@@ -112,11 +115,11 @@ export class RoomSession {
   }
 
   get hasEarlier(): boolean {
-    return this.isKnown && this.state !== "evicted" && this.#log.earliest !== null;
+    return this.#earliest !== null;
   }
 
   get isLoading(): boolean {
-    return this.#earlier.isLoading;
+    return this.#earlier.before !== null;
   }
 
   get version(): number {
@@ -126,62 +129,50 @@ export class RoomSession {
   readonly subscribe = this.#changes.subscribe;
 
   onMessage(listener: (entry: MessageEntry) => void): () => void {
-    return this.#messages.add(listener);
+    return this.#onMessage.add(listener);
   }
 
   onSignal(listener: (signal: SignalOf) => void): () => void {
-    return this.#signals.add(listener);
+    return this.#onSignal.add(listener);
   }
 
   loadEarlier(): Promise<void> {
-    const before = this.#log.earliest;
-    return this.hasEarlier && before !== null ? this.#earlier.load(before) : Promise.resolve();
+    return this.#earlier.load(this.#earliest);
   }
 
   /** Nobody looks at the room any more. */
   blur(): void {
-    this.#earlier.end();
     this.#log.shrink();
-    this.#changed();
+    this.#earlier.end();
   }
 
   // --- What is sent -----------------------------------------------------------
 
   publish(event: string, data: unknown): string {
     const id = newId();
-    this.#outbox.add({
-      kind: "message",
-      key: keyOf(id),
-      id,
-      offset: null,
-      event,
-      data,
-      sender: this.#host.user,
-      own: true,
-      sentAt: new Date(),
-      isNew: true,
-      state: "pending",
-      reason: "",
-    });
-    this.#refuseIfForbidden();
+    const sender = this.#host.user();
+    const sent_at = new Date().toISOString();
+    const message = { type: "message", room: this.name, id, offset: 0, event, data } as const;
+    const entry = entryOf({ ...message, sender, sent_at }, true, true);
+    this.#outbox.add({ ...entry, offset: null, state: "pending" });
+    this.#failIfForbidden();
     this.#host.wake();
     return id;
   }
 
   signal(event: string, data: unknown): void {
-    if (this.state !== "inside" || this.#mutedSignals.has(event)) return;
-    this.#waitingSignals.set(event, data);
+    if (this.state === "inside") this.#signals.add(event, data);
     this.#host.wake();
   }
 
   retry(key: string): void {
-    if (this.state === "refused" || this.state === "evicted") this.#become("outside");
+    if (this.#isShut) this.#become("outside");
     this.#outbox.retry(key);
     this.#host.wake();
   }
 
   discard(key: string): void {
-    this.#outbox.discard(key);
+    this.#outbox.take(key);
   }
 
   notice(text: string): void {
@@ -197,16 +188,7 @@ export class RoomSession {
       return { type: "join", room: this.name, ...(since && { since }) };
     }
     if (this.state !== "inside") return null;
-    return this.#outbox.next() ?? this.#earlier.next() ?? this.#nextSignal();
-  }
-
-  #nextSignal(): ClientMessage | null {
-    for (const [event, data] of this.#waitingSignals) {
-      this.#waitingSignals.delete(event);
-      this.#lastSignal = event;
-      return { type: "signal", room: this.name, event, data };
-    }
-    return null;
+    return this.#outbox.next() ?? this.#earlier.next() ?? this.#signals.next();
   }
 
   // --- The connection ---------------------------------------------------------
@@ -214,24 +196,48 @@ export class RoomSession {
   /** The connection is gone, and with it the membership. */
   disconnected(): void {
     clearTimeout(this.#pause);
-    this.#waitingSignals.clear();
-    this.#mutedSignals.clear();
+    this.#signals.clear();
     this.#outbox.disconnected();
-    this.#earlier.unheard();
+    this.#earlier.disconnected();
     if (this.state !== "evicted") this.#become("outside");
   }
 
   /** One of the messages that wait for an answer was too big. */
   tooBig(): void {
-    this.#outbox.tooBig();
+    this.#outbox.fail(TOO_BIG, true);
   }
 
   // --- What the server says ---------------------------------------------------
 
-  joined({ epoch, offset, recovered, count, members }: Joined): void {
+  /** Handle a message of the server about this room. */
+  receive(message: RoomMessage): void {
+    switch (message.type) {
+      case "joined":
+        this.#joined(message);
+        break;
+      case "message":
+        this.#message(message);
+        break;
+      case "history":
+        this.#history(message);
+        break;
+      case "presence":
+        this.#members.presence(message);
+        this.#changed();
+        break;
+      case "signal":
+        this.#signal(message);
+        break;
+      case "resync":
+        // Messages are missing: ask for those after the last one that is here.
+        if (this.#isInside) this.#become("outside");
+    }
+  }
+
+  #joined({ epoch, offset, recovered, count, members }: Joined): void {
     // An error that only seemed to be the answer to the join may have come before.
-    if (!["joining", "refused", "evicted"].includes(this.state)) return;
-    this.refusals = 0;
+    if (this.state !== "joining" && !this.#isShut) return;
+    this.#refusals = 0;
     this.#forbidden = "";
     this.#members.set(members, count);
     const since = this.#position;
@@ -256,81 +262,96 @@ export class RoomSession {
     this.#become("inside");
   }
 
-  /** A message; `own` says whether the user sent it. */
-  message(message: Message, own: boolean): void {
-    if (!this.#isInLog) return;
-    const { offset } = message;
+  #message(message: Message): void {
+    if (!this.#isInside) return;
+    const { id, offset } = message;
     // A late one may be the answer to an own message that the room had already.
     if (offset > (this.#position?.offset ?? -1)) {
       this.#position = { epoch: this.#joinedAt.epoch, offset };
     }
-    this.#show(message, own);
-    if (this.state === "replaying" && offset >= this.#joinedAt.offset) this.replayed();
+    const own = this.#outbox.take(keyOf(id)) !== undefined || this.#host.isOwn(message);
+    const entry = entryOf(message, own, this.isKnown);
+    const isAdded = this.#log.add(entry);
+    this.#changed();
+    if (isAdded && entry.isNew) this.#onMessage.notify(entry);
+    if (offset >= this.#joinedAt.offset) this.replayed();
   }
 
-  /** A signal of another user, or of the application. */
-  received(signal: Signal): void {
+  /** A signal. Those of the user's other tabs count for nothing. */
+  #signal(signal: Signal): void {
+    if (this.#host.isOwn(signal)) return;
     const { event, data, sender = null } = signal;
-    this.#signals.notify({ event, data, sender });
+    this.#onSignal.notify({ event, data, sender });
   }
 
-  /** A page of earlier messages. `isOwn` says of an id whether it is the user's. */
-  history({ epoch, messages, complete }: History, isOwn: (message: Message) => boolean): void {
+  /** A page of earlier messages. */
+  #history({ epoch, messages, complete }: History): void {
     const { before } = this.#earlier;
     if (before === null) return;
     // The answer to an earlier request, which was asked again.
     if (messages.some(({ offset }) => offset >= before)) return;
-    const isInPlace = epoch === this.#position?.epoch && this.#log.earliest === before;
-    if (isInPlace) {
-      const earlier = messages.map((message) => entryOf(message, isOwn(message), false));
+    if (epoch === this.#position?.epoch && before === this.#earliest) {
+      const earlier = messages.map((it) => entryOf(it, this.#host.isOwn(it), false));
       this.#log.prepend(earlier, complete || messages.length === 0);
     }
     this.#earlier.end();
   }
 
-  /** Messages are missing: ask for those after the last one that is here. */
-  resync(): void {
-    if (this.#isInLog) this.#become("outside");
-  }
-
-  presence(presence: Presence): void {
-    this.#members.presence(presence);
-    this.#changed();
-  }
-
-  /** The server did not let this client in; `isFinal` says that it is no use to wait. */
-  refused(reason: string, isFinal: boolean): void {
-    if (this.state !== "joining") return;
-    this.#become("refused");
-    if (this.refusals === 0) this.notice(reason);
-    this.refusals += 1;
-    this.#forbidden = isFinal ? reason : "";
-    this.#refuseIfForbidden();
-  }
-
   /** The application removed the user from the room. */
   evicted(): void {
-    this.#waitingSignals.clear();
-    this.#members.set([]);
+    this.#signals.clear();
     this.#earlier.end();
-    this.#become("evicted");
+    this.#members.set([]);
     this.notice(EVICTED);
+    this.#become("evicted");
     this.#forbidden = EVICTED;
-    this.#refuseIfForbidden();
-  }
-
-  /** The server asks this client to enter later. It says so in the room. */
-  postponed(reason: string, milliseconds: number): void {
-    this.#become("refused");
-    this.notice(reason);
-    this.tryAfter(milliseconds);
+    this.#failIfForbidden();
   }
 
   tryAgain(): void {
     if (this.state === "refused") this.#become("outside");
   }
 
-  tryAfter(milliseconds: number): void {
+  /** The server did not carry out what this client has sent. */
+  error({ code, detail, ref }: ErrorMessage): void {
+    if (ref !== undefined) this.#publishFailed(ref, code, detail);
+    else if (this.state === "joining") this.#joinFailed(code, detail);
+    // The application has no such signal, or does not allow it here.
+    else if (["invalid", "forbidden", "refused"].includes(code)) this.#signals.refused();
+    else if (code === "rate_limited") this.#earlier.retry(secondsToWait(detail) * 1000);
+    else this.#earlier.end();
+  }
+
+  #publishFailed(id: string, code: ErrorCode, detail: string): void {
+    const reason = code === "internal" ? INTERNAL : sentence(detail);
+    if (!this.#outbox.refused(id, code, reason)) return;
+    const entry = this.#outbox.take(keyOf(id));
+    if (entry !== undefined) this.#log.add({ ...entry, state: "sent" });
+    this.#changed();
+  }
+
+  #joinFailed(code: ErrorCode, detail: string): void {
+    const seconds = secondsToWait(detail);
+    if (code === "rate_limited" && seconds === 0) {
+      this.#become("outside");
+      return;
+    }
+    this.#become("refused");
+    if (code === "rate_limited") {
+      this.notice(tooMuch(seconds));
+      this.#tryAfter(seconds * 1000);
+      return;
+    }
+    const reason = KEEPS_TRYING[code] ?? sentence(detail);
+    if (this.#refusals === 0) this.notice(reason);
+    this.#refusals += 1;
+    if (code in KEEPS_TRYING) this.#tryAfter(backoff(this.#refusals));
+    // With the others, it is no use to wait, or only until the user has left another room.
+    this.#forbidden = code === "forbidden" || code === "refused" ? reason : "";
+    this.#failIfForbidden();
+  }
+
+  #tryAfter(milliseconds: number): void {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
       this.tryAgain();
@@ -338,48 +359,26 @@ export class RoomSession {
     }, milliseconds);
   }
 
-  /** The server did not carry out this message, or without an id the join: send it again. */
-  unheard(id: string | undefined): void {
-    if (id !== undefined) this.#outbox.unheard(id);
-    else if (this.state === "joining") this.#become("outside");
-    else this.#earlier.unheard();
-  }
-
-  /** The server refused a message. */
-  rejected(id: string, code: ErrorCode, reason: string): void {
-    if (!this.#outbox.rejected(id, code, reason)) return;
-    const entry = this.#outbox.settle(id);
-    if (entry !== null) this.#log.add({ ...entry, state: "sent" });
-    this.#changed();
-  }
-
-  /** An error that names no message, inside the room. */
-  failed(code: ErrorCode, seconds: number): void {
-    if (code === "invalid" || code === "forbidden" || code === "refused") {
-      // The application has no such signal, or does not allow it here.
-      this.#mutedSignals.add(this.#lastSignal);
-    } else if (code === "rate_limited") this.#earlier.askAfter(seconds * 1000);
-    else this.#earlier.end();
-  }
-
-  // --- The log ----------------------------------------------------------------
+  // --- The state --------------------------------------------------------------
 
   /** Whether messages of the server have a place in the log. */
-  get #isInLog(): boolean {
+  get #isInside(): boolean {
     return this.state === "replaying" || this.state === "inside";
   }
 
-  #show(message: Message, own: boolean): void {
-    const waiting = this.#outbox.settle(message.id);
-    const entry = entryOf(message, own || waiting !== null, this.isKnown);
-    if (this.#log.add(entry) && entry.isNew) this.#messages.notify(entry);
-    this.#changed();
+  /** Whether the server does not let the user in. */
+  get #isShut(): boolean {
+    return this.state === "refused" || this.state === "evicted";
+  }
+
+  /** The offset before which there may be messages that can be loaded, or null. */
+  get #earliest(): number | null {
+    return this.isKnown && this.state !== "evicted" ? this.#log.earliest : null;
   }
 
   /** A message does not wait in a room that the user may not enter. */
-  #refuseIfForbidden(): void {
-    if (this.state !== "refused" && this.state !== "evicted") return;
-    if (this.#forbidden !== "") this.#outbox.refuseAll(this.#forbidden);
+  #failIfForbidden(): void {
+    if (this.#isShut && this.#forbidden !== "") this.#outbox.fail(this.#forbidden);
   }
 
   #become(state: RoomState): void {
@@ -393,24 +392,7 @@ export class RoomSession {
   }
 }
 
-function keyOf(id: string): string {
-  return `message-${id}`;
-}
-
-function entryOf(message: Message, own: boolean, isNew: boolean): MessageEntry {
-  const { id, offset, event, data, sender = null, sent_at } = message;
-  return {
-    kind: "message",
-    key: keyOf(id),
-    id,
-    offset,
-    event,
-    data,
-    sender,
-    own,
-    sentAt: new Date(sent_at),
-    isNew,
-    state: "sent",
-    reason: "",
-  };
+function tooMuch(seconds: number): string {
+  const time = seconds === 1 ? "1 second" : `${seconds} seconds`;
+  return `The server does not send so much at once. This page tries again by itself in ${time}.`;
 }

@@ -8,38 +8,35 @@ export interface DeviceListeners {
    * The page may have been suspended: hidden, frozen, kept for the back button, without a
    * network, or on a computer that slept. It does not know whether its connection still works.
    */
-  onWake: () => void;
-  onOnline: () => void;
-  onOffline: () => void;
+  wake: () => void;
+  online: () => void;
+  offline: () => void;
   /** The browser may keep the page for the back button. */
-  onHide: () => void;
+  pagehide: () => void;
 }
 
 /** Watch the device. Returns a function that stops this. Workers and Node.js have less to watch. */
-export function watchDevice(listeners: DeviceListeners): () => void {
-  const { onWake, onOnline, onOffline, onHide } = listeners;
+export function watchDevice({ wake, ...others }: DeviceListeners): () => void {
   const stopped = new AbortController();
-  const options = { signal: stopped.signal };
+  const { signal } = stopped;
+  const wakeIfVisible = () => {
+    if (!isHidden()) wake();
+  };
   if (typeof addEventListener === "function") {
-    addEventListener("offline", onOffline, options);
-    addEventListener("online", onOnline, options);
-    addEventListener("online", onWake, options);
-    addEventListener("pagehide", onHide, options);
-    addEventListener("pageshow", onWake, options);
+    for (const [name, listener] of Object.entries({ ...others, pageshow: wake })) {
+      addEventListener(name, listener, { signal });
+    }
   }
   if (typeof document !== "undefined") {
-    document.addEventListener("resume", onWake, options);
-    const onVisible = () => {
-      if (!document.hidden) onWake();
-    };
-    document.addEventListener("visibilitychange", onVisible, options);
+    document.addEventListener("resume", wake, { signal });
+    document.addEventListener("visibilitychange", wakeIfVisible, { signal });
   }
   let looked = Date.now();
   const looking = setInterval(() => {
     const slept = Date.now() - looked > SLEPT;
     looked = Date.now();
     // Browsers delay the timers of a hidden page. It wakes when it is shown again.
-    if (slept && !isHidden()) onWake();
+    if (slept) wakeIfVisible();
   }, LOOK);
   return () => {
     stopped.abort();
@@ -49,7 +46,8 @@ export function watchDevice(listeners: DeviceListeners): () => void {
 
 /** Whether the device says that it has no network. A server on the device may answer even so. */
 export function isOffline(): boolean {
-  return "onLine" in navigator && !navigator.onLine;
+  // Node.js 20 has no navigator.
+  return typeof navigator !== "undefined" && "onLine" in navigator && !navigator.onLine;
 }
 
 function isHidden(): boolean {

@@ -22,9 +22,10 @@ const QUIET = 500;
 /** How many items keep the reader's place. The first ones may be removed. */
 const ANCHORS = 3;
 
+/** An item, and where its end is in the window (pixels). */
 interface Anchor {
   item: Element;
-  top: number;
+  bottom: number;
 }
 
 /** The messages of the room on display. It scrolls along while the reader is at the end. */
@@ -123,15 +124,15 @@ export class Log {
     const anchor = this.#anchors.find(({ item }) => item.isConnected);
     this.#anchors = [];
     if (this.#atEnd) this.#scrollToEnd();
-    else if (anchor) this.#frame.scrollTop += topOf(anchor.item) - anchor.top;
+    else if (anchor) this.#frame.scrollTop += bottomOf(anchor.item) - anchor.bottom;
   }
 
   #firstInView(): Anchor[] {
-    const start = topOf(this.#frame);
+    const { top } = this.#frame.getBoundingClientRect();
     const anchors: Anchor[] = [];
-    for (const item of this.#frame.querySelectorAll("#messages > li")) {
-      const { top, bottom } = item.getBoundingClientRect();
-      if (bottom > start) anchors.push({ item, top });
+    for (const item of this.#frame.querySelectorAll(".message")) {
+      const bottom = bottomOf(item);
+      if (bottom > top) anchors.push({ item, bottom });
       if (anchors.length === ANCHORS) break;
     }
     return anchors;
@@ -149,8 +150,9 @@ export class Log {
   }
 }
 
-function topOf(element: Element): number {
-  return element.getBoundingClientRect().top;
+/** The end of a message: its start moves when one above it is of the same sender. */
+function bottomOf(item: Element): number {
+  return item.getBoundingClientRect().bottom;
 }
 
 /** What was said before the page came, or the reader scrolled back to it. */

@@ -1,7 +1,7 @@
 import { useEffect } from "react";
 
 import { storeRooms } from "../chat/rooms.js";
-import { useConnection, useRealtime, useRoom } from "../hooks/index.js";
+import { useConnection, useClient, useRoom } from "../hooks/index.js";
 import { Composer } from "./Composer.js";
 import { Log } from "./Log.js";
 import { Panel } from "./Panel.js";
@@ -15,7 +15,7 @@ interface Props {
 
 /** The rooms, and the one that the address names. */
 export function Chat({ isHidden = false }: Props) {
-  const { client } = useRealtime();
+  const client = useClient();
   const { unsent, rooms, user } = useConnection();
   const name = useAddress();
   const room = useRoom(name, { keep: true });

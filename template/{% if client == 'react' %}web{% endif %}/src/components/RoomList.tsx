@@ -1,5 +1,5 @@
 import { badge } from "../chat/words.js";
-import { useRealtime } from "../hooks/index.js";
+import { useClient } from "../hooks/index.js";
 
 interface Props {
   names: readonly string[];
@@ -9,7 +9,7 @@ interface Props {
 }
 
 export function RoomList({ names, current, unread, onOpen }: Props) {
-  const { client } = useRealtime();
+  const client = useClient();
   const leave = (name: string) => {
     const next = names.find((other) => other !== name);
     if (name === current && next !== undefined) location.hash = next;

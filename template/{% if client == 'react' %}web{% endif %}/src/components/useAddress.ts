@@ -1,11 +1,11 @@
 import { useEffect, useState, useSyncExternalStore } from "react";
 
 import { roomInAddress } from "../chat/rooms.js";
-import { useRealtime } from "../hooks/index.js";
+import { useClient } from "../hooks/index.js";
 
 /** The name of the room that the address names. If it names none, the room on display says so. */
 export function useAddress(): string {
-  const { client } = useRealtime();
+  const client = useClient();
   const hash = useSyncExternalStore(subscribe, () => location.hash);
   const [shown, setShown] = useState(() => ({ hash, ...roomInAddress(hash, null) }));
   let address = shown;

@@ -2,13 +2,13 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 
 import { titleWith, Unread } from "../chat/unread.js";
 import type { Application } from "../events.js";
-import { useRealtime } from "../hooks/index.js";
+import { useClient } from "../hooks/index.js";
 import { APPLICATION } from "../page.js";
 import type { Client } from "../realtime/index.js";
 
 /** What is unread, while the room named `shown` is on display. The title says how much. */
 export function useUnread(shown: string) {
-  const { client } = useRealtime();
+  const client = useClient();
   const [store] = useState(() => unreadStore(client));
   useSyncExternalStore(store.subscribe, store.version);
   useEffect(() => {

@@ -33,3 +33,8 @@ export function useRealtime(): Realtime {
   if (realtime === null) throw new Error("There is no <RealtimeProvider> around this component.");
   return realtime;
 }
+
+/** The client itself. */
+export function useClient(): Client<Application> {
+  return useRealtime().client;
+}

@@ -1,4 +1,4 @@
-export { RealtimeProvider, useRealtime } from "./RealtimeProvider.js";
+export { RealtimeProvider, useClient } from "./RealtimeProvider.js";
 export { useCall } from "./useCall.js";
 export { useConnection } from "./useConnection.js";
 export { usePresence } from "./usePresence.js";

@@ -15,9 +15,9 @@ afterEach(() => {
 });
 
 /** A client whose server is scripted, and the plugin for its apps. */
-export function scripted() {
+export function scripted(as = credentials) {
   const server = new ScriptedServer();
-  const client: AppClient = new Client(credentials, { url: URL_OF_SERVER });
+  const client: AppClient = new Client(as, { url: URL_OF_SERVER });
   return { client, server, plugin: withClient(client) };
 }
 

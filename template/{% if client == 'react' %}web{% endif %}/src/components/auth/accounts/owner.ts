@@ -1,5 +1,6 @@
 import { Owner } from "../../../chat/auth/accounts/login.js";
 import type { Member } from "../../../realtime/index.js";
+import { reload } from "./reload.js";
 
 export const owner = new Owner();
 
@@ -12,10 +13,4 @@ export function mayGoOnAs(user: Member): boolean {
   sessionStorage.clear();
   reload();
   return false;
-}
-
-/** Begin with a new page, without a question about messages that this one has not sent. */
-export function reload(): void {
-  window.onbeforeunload = null;
-  location.reload();
 }

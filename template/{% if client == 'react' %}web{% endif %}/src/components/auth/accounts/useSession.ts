@@ -2,9 +2,10 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 import { logout, whoAmI } from "../../../auth/index.js";
 import { goodbye, NOT_KEPT, sayGoodbye, whyEnded } from "../../../chat/auth/accounts/login.js";
-import { useRealtime } from "../../../hooks/index.js";
+import { useClient } from "../../../hooks/index.js";
 import type { Member } from "../../../realtime/index.js";
-import { mayGoOnAs, reload } from "./owner.js";
+import { mayGoOnAs } from "./owner.js";
+import { reload } from "./reload.js";
 
 type Session = { state: "unknown" | "in" } | { state: "out"; reason: string };
 
@@ -16,7 +17,7 @@ const FIRST_REASON = goodbye(sessionStorage);
  * logs out, and rejects if that fails.
  */
 export function useSession() {
-  const { client } = useRealtime();
+  const client = useClient();
   const [session, setSession] = useState<Session>({ state: "unknown" });
   // The attempt to log out, while there is one.
   const leaving = useRef<Promise<unknown>>(null);

@@ -1,4 +1,5 @@
 import { Owner } from "../../../chat/auth/accounts/login.js";
+import { reload } from "../../../document.js";
 import type { Member } from "../../../realtime/index.js";
 
 /** Whom this page is for. */
@@ -10,10 +11,4 @@ export function mayGoOnAs(user: Member): boolean {
   sessionStorage.clear();
   reload();
   return false;
-}
-
-/** Load the page anew, without a question about messages that this one has not sent. */
-export function reload(): void {
-  window.onbeforeunload = null;
-  location.reload();
 }

@@ -1,4 +1,3 @@
-{% if auth == 'none' %}
 /** Everybody may enter. */
 export async function enter() {}
 
@@ -6,6 +5,3 @@ export async function enter() {}
 export function mayGoOnAs() {
   return true;
 }
-{% else %}
-export { enter, mayGoOnAs } from "./accounts/form.js";
-{% endif %}

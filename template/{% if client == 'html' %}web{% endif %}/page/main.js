@@ -1,14 +1,17 @@
-import { credentials } from "./auth/index.js";
-import { problemWith, roomInAddress, storedRooms, storeRooms } from "./chat/rooms.js";
-import { Typing } from "./chat/typing.js";
-import { Unread } from "./chat/unread.js";
+import { credentials } from "../auth/index.js";
+import { problemWith, roomInAddress, storedRooms, storeRooms } from "../chat/rooms.js";
+import { Typing } from "../chat/typing.js";
+import { Unread } from "../chat/unread.js";
+import { Client } from "../realtime/index.js";
+import { enter, mayGoOnAs } from "./auth/index.js";
 import { Composer } from "./composer.js";
 import { $, setText } from "./dom.js";
-import { enter, mayGoOnAs } from "./enter.js";
 import { Header } from "./header.js";
 import { Log } from "./log.js";
 import { Panel } from "./panel.js";
-import { Client } from "./realtime/index.js";
+
+// How often to look whether another day has begun (milliseconds): today becomes yesterday.
+const LOOK = 60_000;
 
 const client = new Client(credentials, { mayGoOnAs });
 const unread = new Unread(client, !document.hidden);
@@ -122,5 +125,6 @@ unread.subscribe(() => {
   showRoom();
 });
 addEventListener("hashchange", showAddress);
+setInterval(showRoom, LOOK);
 document.addEventListener("visibilitychange", () => unread.setVisible(!document.hidden));
 start();

@@ -1,6 +1,6 @@
-import { login, logout, register, whoAmI } from "../auth/index.js";
-import * as words from "../chat/auth/accounts/login.js";
-import { $ } from "../dom.js";
+import { login, logout, register, whoAmI } from "../../../auth/index.js";
+import * as words from "../../../chat/auth/accounts/login.js";
+import { $ } from "../../dom.js";
 import { mayLose } from "./unsent.js";
 
 const owner = new words.Owner();

@@ -1,6 +1,6 @@
-import { rows } from "./chat/rows.js";
-import { isAtEnd, isNearStart } from "./chat/scroll.js";
-import { newMessages } from "./chat/words.js";
+import { rows } from "../chat/rows.js";
+import { isAtEnd, isNearStart } from "../chat/scroll.js";
+import { newMessages } from "../chat/words.js";
 import { $, setText } from "./dom.js";
 import { fill, makeItem } from "./message.js";
 

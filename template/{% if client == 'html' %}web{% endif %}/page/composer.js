@@ -1,4 +1,4 @@
-import { draft, whoIsTyping } from "./chat/words.js";
+import { draft, whoIsTyping } from "../chat/words.js";
 import { $, element, setText } from "./dom.js";
 
 /** The field for a message, and who else is writing one. */

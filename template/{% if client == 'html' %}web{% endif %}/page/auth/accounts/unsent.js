@@ -1,5 +1,5 @@
-import { consequence } from "../chat/auth/accounts/login.js";
-import { $ } from "../dom.js";
+import { consequence } from "../../../chat/auth/accounts/login.js";
+import { $ } from "../../dom.js";
 
 // How often to count again while the question is there (milliseconds).
 const COUNT = 200;

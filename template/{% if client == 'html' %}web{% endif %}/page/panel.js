@@ -1,4 +1,4 @@
-import { badge, memberList } from "./chat/words.js";
+import { badge, memberList } from "../chat/words.js";
 import { $, element, setText } from "./dom.js";
 
 /** The rooms of this page, and the members of the one on display. */

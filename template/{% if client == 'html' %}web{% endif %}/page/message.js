@@ -1,5 +1,5 @@
-import { parts } from "./chat/text.js";
-import { dateAndTimeOf, deliveryWords, textOf, timeOf } from "./chat/words.js";
+import { parts } from "../chat/text.js";
+import { dateAndTimeOf, deliveryWords, textOf, timeOf } from "../chat/words.js";
 import { $, button, element, setText } from "./dom.js";
 
 // The sender of what the application itself published: its name, as in the page's header.

@@ -1,5 +1,5 @@
-import { titleWith } from "./chat/unread.js";
-import { SILENT, connectionWords, countdown } from "./chat/words.js";
+import { titleWith } from "../chat/unread.js";
+import { SILENT, connectionWords, countdown } from "../chat/words.js";
 import { $, setText } from "./dom.js";
 
 /** The state of the connection, what is wrong with it, and who the user is. */

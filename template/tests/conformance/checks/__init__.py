@@ -1,0 +1,1 @@
+"""The checks: each async function is one, and its name is its title."""

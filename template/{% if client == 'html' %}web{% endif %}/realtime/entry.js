@@ -1,0 +1,12 @@
+/** What tells a message in a log from all others. */
+export function keyOf(id) {
+  return `message-${id}`;
+}
+
+/** A message of the server, as an entry of a log. */
+export function entryOf(message, own, isNew) {
+  const { id, offset, event, data, sender = null, sent_at } = message;
+  const sentAt = new Date(sent_at);
+  const fields = { key: keyOf(id), id, offset, event, data, sender, own, sentAt, isNew };
+  return { kind: "message", ...fields, state: "sent", reason: "" };
+}
