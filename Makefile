@@ -14,10 +14,10 @@ unexport UV_DEFAULT_INDEX UV_INDEX_URL PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix soak longtests bench bench-brokers web screenshot lint release clean
+.PHONY: help demo test matrix soak longtests bench bench-brokers bench-clients web screenshot lint release clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
 
 demo: ## Generate a project with default answers and serve it (PORT=8000)
 	@scripts/setup
@@ -45,6 +45,10 @@ bench: ## Measure the generated application beside its peers (ARGS="--quick" or 
 bench-brokers: ## Measure the generated application with each broker (ARGS="--publish")
 	@scripts/setup tests
 	uv run --quiet --locked --project bench bench/brokers.py $(ARGS)
+
+bench-clients: ## Measure the pages of the clients (ARGS="--rounds 5")
+	@scripts/setup tests
+	@.venv/bin/python -m scripts.clients $(ARGS)
 
 web: ## Compile the html client from template/web/src
 	@scripts/setup node

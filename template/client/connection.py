@@ -14,10 +14,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import Any
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection
@@ -26,11 +25,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from client.backoff import backoff
-from client.codes import ABNORMAL, MESSAGE_TOO_BIG, Retry, close_code
+from client.codes import MESSAGE_TOO_BIG, Retry, close_code
 from client.credentials import Credentials, server_of
 from client.errors import ConnectionEnded, Unauthenticated
+from client.frames import PING, code_of, is_answer_to_ping, read, send, why
 from client.heartbeat import Heartbeat
-from client.messages import JSON, Member
+from client.messages import Member
 from client.pace import Pace
 from client.rooms import Rooms
 
@@ -148,8 +148,8 @@ class Connection:
                 ping_interval=None,  # our own heartbeat also finds a server that does not read
                 max_size=MAX_FRAME,
             ) as socket:
-                if handshake.first_message is not None:
-                    await socket.send(json.dumps(handshake.first_message))
+                if handshake.first_frame is not None:
+                    await socket.send(json.dumps(handshake.first_frame))
                 await self._welcome(socket)
                 opened_at = time.monotonic()
                 return await self._use(socket)
@@ -160,7 +160,7 @@ class Connection:
         except TimeoutError:
             return SILENT
         except (OSError, InvalidHandshake, EOFError) as error:
-            return f"{UNREACHABLE} ({error or type(error).__name__})."
+            return f"{UNREACHABLE} ({why(error)})."
         finally:
             if opened_at is not None and time.monotonic() - opened_at > STABLE:
                 self._failures = 0
@@ -203,6 +203,8 @@ class Connection:
                     ),
                 ]
                 closed = await self._receive(socket, self._heartbeat)
+                if code_of(closed) == MESSAGE_TOO_BIG:
+                    self.rooms.too_big()
                 for helper in helpers:
                     helper.cancel()
         finally:
@@ -246,12 +248,9 @@ class Connection:
         raise ConnectionEnded(status, f"There is no such server at this address (HTTP {status}).")
 
     def _closed(self, closed: ConnectionClosed) -> str:
-        code, reason = ABNORMAL, ""
-        if closed.rcvd is not None:
-            code, reason = closed.rcvd.code, closed.rcvd.reason
+        code = code_of(closed)
+        reason = closed.rcvd.reason if closed.rcvd is not None else ""
         retry, sentence = close_code(code)
-        if code == MESSAGE_TOO_BIG:
-            self.rooms.too_big()
         if retry is Retry.ONCE:
             return self._rejected(code, reason or sentence)
         if retry is Retry.NO:
@@ -269,32 +268,3 @@ class Connection:
     def _become(self, state: State, reason: str = "", retry_at: float | None = None) -> None:
         self.status = Status(state, reason, retry_at)
         self._on_change()
-
-
-PING = {"type": "ping"}
-
-
-def read(frame: str | bytes) -> JSON:
-    """A message of the server; empty if it is none."""
-    try:
-        message = json.loads(frame)
-    except ValueError:
-        message = None
-    if isinstance(message, dict):
-        return message
-    logger.error("the server sent a frame that is no message")
-    return {}
-
-
-def is_answer_to_ping(frame: JSON) -> bool:
-    """Whether it shows that the server reads what it is sent: a ping may be over the limit."""
-    is_limited = frame.get("code") == "rate_limited" and not frame.keys() & {"room", "ref"}
-    return is_limited or frame.get("type") == "pong"
-
-
-async def send(socket: ClientConnection, message: Mapping[str, Any]) -> None:
-    """Send a message. If the socket is closed it is dropped: the reader finds that out."""
-    try:
-        await socket.send(json.dumps(message))
-    except ConnectionClosed:
-        await asyncio.get_running_loop().create_future()  # until this task is cancelled

@@ -15,7 +15,7 @@ class Handshake:
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    first_message: Mapping[str, str] | None = field(default=None, repr=False)
+    first_frame: Mapping[str, str] | None = field(default=None, repr=False)
     """Sent before anything else."""
 
 

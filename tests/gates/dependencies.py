@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-OWN_PACKAGES = {"app", "tests"}
+OWN_PACKAGES = {"app", "client", "tests"}
 
 NEVER_IMPORTED = {
     "aiosqlite": "SQLAlchemy imports it when DATABASE_URL names it",
@@ -26,19 +26,33 @@ NEVER_IMPORTED = {
 """Dependencies that no import shows."""
 
 
+PARTS = {"pydantic_core": "pydantic"}
+"""Import packages of a distribution that another one shows as its own."""
+
+
 def undeclared_or_unused(project: Path) -> list[str]:
     """What is imported and not declared for that place, and the other way round."""
     declared = tomllib.loads((project / "pyproject.toml").read_text())
     runtime = {name_of(text) for text in declared["project"]["dependencies"]}
-    groups = declared["dependency-groups"].values()
-    development = {name_of(text) for group in groups for text in group}
+    groups = declared["dependency-groups"]
+    of_client = {name_of(text) for text in groups.pop("client", ())}
+    development = {name_of(text) for group in groups.values() for text in group}
     in_app = set(imported(project / "app"))
+    in_client = set(imported(project / "client"))
     in_tests = set(imported(project / "tests"))
     return [
         *(f"app imports {name}: no dependency" for name in sorted(in_app - runtime)),
         *(
             f"tests import {name}: no dependency, nor in a group"
-            for name in sorted(in_tests - runtime - development)
+            for name in sorted(in_tests - runtime - development - of_client)
+        ),
+        *(
+            f"client imports {name}: no dependency, nor in its group"
+            for name in sorted(in_client - runtime - of_client)
+        ),
+        *(
+            f"{name}: in the client's group, but it does not import it"
+            for name in sorted(of_client - in_client)
         ),
         *(
             f"{name}: a dependency that app does not import"
@@ -85,7 +99,7 @@ def packages_in(source: str) -> frozenset[str]:
 def distribution_of(package: str) -> str:
     """What installs an import package; the package itself when nothing does."""
     distributions = installed().get(package, [package])
-    return normalized(distributions[0])
+    return PARTS.get(package) or normalized(distributions[0])
 
 
 @cache

@@ -39,6 +39,19 @@ COMMON = {
     "app/realtime/command_line.py",
     "app/realtime/commands.py",
     "app/realtime/connection.py",
+    "app/realtime/contract/__init__.py",
+    "app/realtime/contract/asyncapi.py",
+    "app/realtime/contract/close_codes.py",
+    "app/realtime/contract/draft7.py",
+    "app/realtime/contract/examples.py",
+    "app/realtime/contract/html.py",
+    "app/realtime/contract/messages.py",
+    "app/realtime/contract/page.css",
+    "app/realtime/contract/page.py",
+    "app/realtime/contract/routes.py",
+    "app/realtime/contract/schemas.py",
+    "app/realtime/contract/typescript.py",
+    "app/realtime/contract/wire.py",
     "app/realtime/dependencies.py",
     "app/realtime/endpoint.py",
     "app/realtime/events.py",
@@ -85,6 +98,8 @@ COMMON = {
     "app/routes/__init__.py",
     "app/routes/echo.py",
     "app/settings.py",
+    "docs/asyncapi.md",
+    "docs/native.md",
     "docs/recipes.md",
     "pyproject.toml",
     "tests/__init__.py",
@@ -222,7 +237,7 @@ CLIENT = {
     "react": {"app/client/built.py", "app/client/react.py"},
     "vue": {"app/client/built.py", "app/client/vue.py"},
     "angular": {"app/client/built.py", "app/client/angular.py"},
-    "python": {"app/client/none.py"},
+    "python": {"app/client/none.py", "tests/test_client.py"},
     "none": {"app/client/none.py"},
 }
 
@@ -255,10 +270,17 @@ PARTS_OF_CLIENT = {
 }
 """The names that the files of a client bear, beside its own folder."""
 
-DERIVED = ("client/", "docs/client/", "tests/engine/", "tests/support/", "web/")
+DERIVED = (
+    "client/",
+    "docs/client/",
+    "tests/conformance/",
+    "tests/engine/",
+    "tests/support/",
+    "web/",
+)
 """Where a project has all files of the template but those of other options."""
 
-CONDITION = re.compile(r"\{% if (auth|broker|client) == '(\w+)' %\}(.+?)\{% endif %\}")
+CONDITION = re.compile(r"\{% if (auth|broker|client) (==|!=) '(\w+)' %\}(.+?)\{% endif %\}")
 """What is in the name of a file or folder that only one answer gives."""
 
 
@@ -280,8 +302,9 @@ def names_for(combination: Combination) -> set[str]:
     """What the template has, under the names that these answers give."""
 
     def chosen(condition: re.Match[str]) -> str:
-        question, answer, name = condition.groups()
-        return name if getattr(combination, question) == answer else "{"
+        question, operator, answer, name = condition.groups()
+        is_so = (getattr(combination, question) == answer) == (operator == "==")
+        return name if is_so else "{"
 
     return {it for name in template_files() if "{" not in (it := CONDITION.sub(chosen, name))}
 

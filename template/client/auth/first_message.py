@@ -10,4 +10,4 @@ class Login(Tokens):
     async def handshake(self, server: str) -> Handshake:
         """The first message. Raises Unauthenticated and Unreachable."""
         token = await self.access_token(server)
-        return Handshake(first_message={"type": "auth", "token": token})
+        return Handshake(first_frame={"type": "auth", "token": token})

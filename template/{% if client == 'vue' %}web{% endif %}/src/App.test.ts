@@ -63,6 +63,7 @@ it("sends a message to the room on display", async () => {
   expect(server.heard()).toContainEqual(
     expect.objectContaining({ type: "publish", room: "lobby", data: { text: "hello" } }),
   );
+  expect(field.value).toBe("");
   expect(window.onbeforeunload).not.toBeNull();
 });
 

@@ -33,8 +33,8 @@ CLOSES = [
     Close(
         CloseCode.MESSAGE_TOO_BIG,
         "message too big",
-        "The client sent more than MAX_FRAME_BYTES in a message. Do not send it again.",
-        "no",
+        "A message had more than MAX_FRAME_BYTES. Do not send that message again.",
+        "yes",
     ),
     Close(CloseCode.INTERNAL_ERROR, "internal error", "Something failed in the server.", "yes"),
     Close(1012, "service restart", "The server restarts.", "yes"),

@@ -36,7 +36,7 @@ examples = settings(
     deadline=None,
     database=None,
     derandomize=True,
-    max_examples=60,
+    max_examples=25,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -130,7 +130,7 @@ export interface Room<A extends Shape = Shape> {
   /** Whether the recent messages are here. */
   readonly isKnown: boolean;
   /**
-   * The log in the order of offsets, then own messages that wait. A new array whenever it
+   * The log, in the order of offsets, then own messages that wait. A new array whenever it
    * changes.
    */
   readonly entries: readonly Entry<A>[];

@@ -52,6 +52,10 @@ test("a lost connection is explained, with a countdown and a button", () => {
   expect(page.texts("#countdown")).toEqual(["Next attempt in 2 s."]);
   page.$("#reconnect").click();
   expect(client.connects).toBe(1);
+  client.becomes({ state: "open", reason: "", retryAt: null });
+  page.fixture.detectChanges();
+  vi.runOnlyPendingTimers();
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 test("the reason stays while the next attempt is made", async () => {

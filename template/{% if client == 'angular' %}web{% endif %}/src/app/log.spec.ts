@@ -128,6 +128,9 @@ test("earlier messages are loaded by the button, and by scrolling up to the star
   room.changes();
   await page.update();
   expect(page.texts("#earlier")).toEqual(["Loading…"]);
+  // A disabled button would lose the focus.
+  expect(page.$("#earlier").getAttribute("aria-disabled")).toBe("true");
+  expect(page.has("#earlier:disabled")).toBe(false);
   await page.click("#earlier");
   expect(room.calls).toEqual(["loadEarlier"]);
   room.isLoading = false;
@@ -135,6 +138,8 @@ test("earlier messages are loaded by the button, and by scrolling up to the star
   scrollTo(500);
   scrollTo(100);
   expect(room.calls).toEqual(["loadEarlier", "loadEarlier"]);
+  scrollTo(150);
+  expect(room.calls).toHaveLength(2);
 });
 
 test("the focus is not lost with the button for earlier messages", async () => {

@@ -33,12 +33,11 @@ async function press(options: KeyboardEventInit) {
   await nextTick();
 }
 
-it("sends with Enter, and is empty then", async () => {
+it("sends with Enter", async () => {
   await write("hello  ");
   await press({ key: "Enter" });
   expect(sent).toEqual(["hello"]);
   expect(typed).toEqual(["hello  "]);
-  expect(field.value).toBe("");
 });
 
 it("does not send with Shift+Enter, nor while a word is being composed", async () => {

@@ -103,6 +103,7 @@ it("offers to send a refused message again, or to forget it", async () => {
   find(".discard").click();
   await settle();
   expect(document.querySelector(".message")).toBeNull();
+  expect(document.activeElement).toBe(find("#log"));
 });
 
 describe("earlier messages", () => {
@@ -115,6 +116,7 @@ describe("earlier messages", () => {
 
   it("come on request, above the others", async () => {
     const button = find("#earlier");
+    button.focus();
     expect(button.hidden).toBe(false);
     expect(button.textContent.trim()).toBe("Earlier messages");
     button.click();
@@ -126,6 +128,7 @@ describe("earlier messages", () => {
     await settle();
     expect(textsOf(".text")).toEqual(["one", "sixty"]);
     expect(button.hidden).toBe(true);
+    expect(document.activeElement).toBe(find("#log"));
   });
 
   it("come when the reader scrolls to the start", async () => {

@@ -3,17 +3,20 @@ import type { ShallowRef } from "vue";
 
 import { isAtEnd, isNearStart } from "../chat/scroll.js";
 
+/** How many messages may keep the reader's place: a long log drops the first ones. */
+const HELD = 3;
+
 /**
  * How a log scrolls: along with new messages while the reader is at the end. Anywhere else,
- * the text that is in view stays where it is. `frame` scrolls, and the texts in it have the
- * class "text". `onNearStart` is called when the reader comes near the start.
+ * what is in view stays where it is. `frame` scrolls, and the messages in it have the class
+ * "message". `onNearStart` is called when the reader scrolls up to the start.
  */
 export function useScroll(
   frame: Readonly<ShallowRef<HTMLElement | null>>,
   onNearStart: () => void,
 ) {
   const isEnd = shallowRef(true);
-  let inView: { item: Element; top: number } | null = null;
+  let places: Place[] = [];
   let lastTop = 0;
 
   // Messages come and grow, and a screen keyboard makes the frame lower.
@@ -29,11 +32,12 @@ export function useScroll(
   onScopeDispose(() => sizes.disconnect());
 
   onBeforeUpdate(() => {
-    inView = isEnd.value || frame.value === null ? null : firstInView(frame.value);
+    places = isEnd.value || frame.value === null ? [] : placesInView(frame.value);
   });
   onUpdated(() => {
-    if (frame.value === null || inView?.item.isConnected !== true) return;
-    frame.value.scrollTop += topOf(inView.item) - inView.top;
+    const held = places.find(({ item }) => item.isConnected);
+    if (frame.value === null || held === undefined) return;
+    frame.value.scrollTop += bottomOf(held.item) - held.bottom;
   });
 
   function toEnd() {
@@ -43,25 +47,36 @@ export function useScroll(
 
   function scrolled() {
     if (frame.value === null) return;
-    // New messages lengthen the log before it scrolls: only who scrolls up leaves the end.
-    const isStill = isEnd.value && frame.value.scrollTop >= lastTop;
-    isEnd.value = isStill || isAtEnd(frame.value);
+    const isUpward = frame.value.scrollTop < lastTop;
     lastTop = frame.value.scrollTop;
-    if (isNearStart(frame.value)) onNearStart();
+    // New messages lengthen the log before it scrolls: only who scrolls up leaves the end.
+    if (isUpward || !isEnd.value) isEnd.value = isAtEnd(frame.value);
+    if (isUpward && isNearStart(frame.value)) onNearStart();
   }
 
   return { isEnd, toEnd, scrolled };
 }
 
-function firstInView(frame: HTMLElement) {
-  const top = topOf(frame);
-  // The name above a text goes when an earlier message of the same sender comes before it.
-  for (const item of frame.querySelectorAll(".text")) {
-    if (item.getBoundingClientRect().bottom > top) return { item, top: topOf(item) };
-  }
-  return null;
+interface Place {
+  item: Element;
+  bottom: number;
 }
 
-function topOf(element: Element): number {
-  return element.getBoundingClientRect().top;
+/**
+ * The first visible messages, and where they end. That is where they stay: the first one may
+ * lose the name above it to an earlier message of the same sender.
+ */
+function placesInView(frame: HTMLElement): Place[] {
+  const { top } = frame.getBoundingClientRect();
+  const places: Place[] = [];
+  for (const item of frame.querySelectorAll(".message")) {
+    const bottom = bottomOf(item);
+    if (bottom > top) places.push({ item, bottom });
+    if (places.length === HELD) break;
+  }
+  return places;
+}
+
+function bottomOf(element: Element): number {
+  return element.getBoundingClientRect().bottom;
 }

@@ -2,6 +2,9 @@
 
 import pytest
 
+from app.realtime.events import Events
+from tests.engine.example import events
+
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -12,3 +15,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("client.heartbeat.ANSWER", 0.15)
     monkeypatch.setattr("client.outbox.ANSWER", 0.3)
     monkeypatch.setattr("client.outbox.PATIENCE", 1.0)
+
+
+@pytest.fixture
+def known_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client knows the events of the example, also when the owner has others."""
+    monkeypatch.setattr("client.messages.EVENTS", Events.of(events))

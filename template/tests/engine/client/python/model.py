@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from websockets.exceptions import ConnectionClosed
 
-from tests.engine.client.python.scripted import OTHER, USER, JSON, Peer, message
+from tests.engine.client.python.scripted import JSON, OTHER, USER, Peer, message
 
 CODES = [1001, 1011, 1012, 1013, 4000]
 """After which a client connects again."""
@@ -23,7 +23,7 @@ class Model:
     """The room, and all the sockets of one client."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311
         self.log: list[JSON] = []
         """Every message that was published, also those that are forgotten."""
         self.is_calm = False

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from client import Handshake
+from client import Client, Handshake, connect
 
 JSON = dict[str, Any]
 
@@ -139,7 +139,7 @@ async def scripted(
             socket.transport.abort()
 
     def refuse_some(socket: ServerConnection, _: Request) -> Response | None:
-        return socket.respond(statuses.pop(0), "no") if statuses else None  # type: ignore[arg-type]
+        return socket.respond(statuses.pop(0), "no") if statuses else None
 
     async with serve(
         handle,
@@ -155,3 +155,14 @@ async def scripted(
     if failures:
         raise failures[0]
     assert not left, f"{len(left)} sockets were not opened"
+
+
+@asynccontextmanager
+async def talking(*scripts: Script, inbox_size: int = 1000) -> AsyncIterator[Client]:
+    """A client of such a server. The block may take a few seconds."""
+    async with (
+        asyncio.timeout(PATIENCE),
+        scripted(*scripts) as url,
+        connect(url, NoCredentials(), inbox_size=inbox_size) as client,
+    ):
+        yield client

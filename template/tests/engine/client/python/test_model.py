@@ -4,15 +4,17 @@ import asyncio
 
 import pytest
 
-from app.events import ChatMessage
 from client import MessagesMissed, Room, Unconfirmed, connect
 from client.inbox import Inbox
 from client.membership import Membership
 from tests.engine.client.python.model import GAP, Model, check, publish_others
 from tests.engine.client.python.scripted import NoCredentials, scripted
+from tests.engine.example.events import ChatMessage
 
 OTHERS = 80
 OWN = 20
+
+pytestmark = pytest.mark.usefixtures("known_events")
 
 
 async def read(room: Room, received: list[str | None], model: Model) -> None:
@@ -88,5 +90,9 @@ async def test_a_planted_fault_is_found(
 ) -> None:
     monkeypatch.setattr(owner, name, planted)
     with pytest.raises((AssertionError, ExceptionGroup, TimeoutError)):
-        for seed in range(12):
-            await run(seed, patience=3)
+        await run_several()
+
+
+async def run_several() -> None:
+    for seed in range(12):
+        await run(seed, patience=3)
