@@ -9,7 +9,7 @@ export function message(
   text: string,
   changes: Partial<MessageEntry<Application>> = {},
 ): MessageEntry<Application> {
-  const entry = {
+  const entry: object = {
     kind: "message",
     key: text,
     id: text,
@@ -24,7 +24,7 @@ export function message(
     reason: "",
     ...changes,
   };
-  // The compiler can't know that the data are those of the event, once there are several.
+  // The application may have more events than this one.
   return entry as MessageEntry<Application>;
 }
 
