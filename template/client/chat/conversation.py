@@ -33,12 +33,15 @@ class Conversation:
         self.unread = 0
         self.is_shown = False
         """Whether the user looks at it."""
+        self.is_over = False
+        """Whether the user was removed from the room, or may not enter it."""
         self.room: Room | None = None
         self._client = client
         self._on_change = on_change
 
     async def run(self) -> None:
-        """Be in the room until it is left."""
+        """Be in the room until it is left, or until the server puts an end to it."""
+        self.is_over = False
         try:
             self.room = await self._client.join(self.name)
             async with asyncio.TaskGroup() as tasks:
@@ -51,6 +54,7 @@ class Conversation:
             await self.log.notice(visible(sentence(error.detail)))
         except ConnectionEnded:
             pass  # the screen says so
+        self.is_over = True
         self._on_change()
 
     async def _read(self, room: Room) -> None:
@@ -96,7 +100,7 @@ class Conversation:
     async def send(self, unsent: Unsent) -> None:
         """Send a message, or send it again: under the same id, it can't arrive twice."""
         try:
-            room = self.room or await self._client.join(self.name)
+            room = await self._client.join(self.name)
             await room.publish(ChatMessage(text=unsent.text), id=unsent.key)
         except ServerError as error:
             unsent.fail(sentence(error.detail))
