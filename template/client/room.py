@@ -61,6 +61,9 @@ class Room:
         self._signals_changed = Changes()
         self._error: ClientError | None = None
         """Why this client is not in the room, and nothing can be published."""
+        self._waiting = 0
+        """How many tasks wait until this client is inside."""
+        self._was_entered = False
         self.on_leave: Callable[[], None] = lambda: None
 
     # --- What an application does ---------------------------------------------------
@@ -151,10 +154,20 @@ class Room:
 
     async def entered(self) -> None:
         """Wait until this client is inside. Raises why it can't be."""
-        while not self.is_inside:
-            if self._error is not None:
-                raise self._error
-            await self.changes.wait()
+        self._waiting += 1
+        try:
+            while not self.is_inside:
+                if self._error is not None:
+                    raise self._error
+                await self.changes.wait()
+        finally:
+            self._waiting -= 1
+        self._was_entered = True
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has entered it, or waits for that."""
+        return self._was_entered or self._waiting > 0
 
     def enter_again(self) -> None:
         self._error = None

@@ -146,6 +146,7 @@ class ChatScreen(Screen[None]):
             return
         if event.input.id == "text":
             event.input.value = ""
+            self._begin_again(self._current)
             self.run_worker(self._current.say(text))
             return
         try:
@@ -164,7 +165,13 @@ class ChatScreen(Screen[None]):
     def on_unsent_retry(self, event: Unsent.Retry) -> None:
         for conversation in self._conversations.values():
             if event.unsent in conversation.log.query(Unsent):
+                self._begin_again(conversation)
                 self.run_worker(conversation.send(event.unsent))
+
+    def _begin_again(self, conversation: Conversation) -> None:
+        """Enter a room again before the user speaks there, if that is necessary."""
+        if conversation.is_over:
+            self.run_worker(conversation.run())
 
     def on_log_reached_top(self, event: Log.ReachedTop) -> None:
         for conversation in self._conversations.values():

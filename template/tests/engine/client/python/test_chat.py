@@ -175,6 +175,34 @@ async def test_a_refused_message_can_be_sent_again_or_discarded() -> None:
         await one.until(lambda: not one.unsent)
 
 
+async def test_who_was_removed_from_a_room_can_come_back() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.expect("join")
+        await peer.joined()
+        await peer.message(1)
+        await peer.expect("signal")
+        await peer.send("left", room="r", reason="evicted")
+        await peer.expect("join")
+        await peer.send("error", code="forbidden", detail="you may not join here", room="r")
+        await peer.expect("join")
+        await peer.joined(offset=1, recovered=True)
+        frame = await peer.expect("publish", data={"text": "hello"})
+        await peer.message(2, frame["id"], sender=USER, text="hello")
+
+    async with scripted(script) as url, terminal(url, NoCredentials(), "r") as one:
+        await one.shows("Bob")
+        await one.pilot.press("h")
+        await one.shows("You were removed from this room.")
+        await one.say("hello")
+        await one.until(lambda: "Not sent: You may not join here." in "".join(one.unsent))
+        [unsent] = one.chat.screen.query(Unsent)
+        unsent.focus()
+        await one.pilot.press("r")
+        await one.shows("hello")
+        await one.until(lambda: not one.unsent)
+
+
 async def test_the_end_is_said_in_words() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()

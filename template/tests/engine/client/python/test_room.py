@@ -260,6 +260,25 @@ async def test_a_room_that_may_not_be_entered_raises_why(code: str) -> None:
         await client.join("r")
 
 
+async def test_a_join_that_is_cancelled_leaves_those_who_wait_too() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.expect("join", room="r")
+        await peer.expect("join", room="other")
+        await peer.joined()
+        await peer.expect("leave", room="other")
+
+    async with talking(script) as client:
+        patient = asyncio.create_task(client.join("r"))
+        for name in ("r", "other"):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.join(name), 0.05)
+            if name == "r":
+                assert "r" in client.rooms
+        assert "other" not in client.rooms
+        await patient
+
+
 async def test_an_evicted_reader_is_told_and_may_come_back() -> None:
     async def script(peer: Peer) -> None:
         await enter(peer)
