@@ -1,5 +1,6 @@
 """The html page with each style of authentication, and faults that its scenarios find."""
 
+import re
 from collections.abc import Callable, Iterator
 from secrets import token_hex
 
@@ -13,6 +14,7 @@ from tests.chromium import chromium
 from tests.people import serving_page, two_people
 from tests.tab import Tab
 from tests.template import Combination, choices
+from tests.wire import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,22 @@ def test_two_tabs_of_one_person_exchange_messages(browser: Browser, server: AppS
             for reader in (first, second):
                 expect(reader.messages.get_by_text(text)).to_be_visible()
                 assert not reader.problems
+
+
+@pytest.mark.parametrize("server", ["none"], indirect=True)
+def test_the_page_of_the_documentation_works(browser: Browser, server: AppServer) -> None:
+    guide = (server.project / "docs/client/html.md").read_text()
+    main = re.findall(r"```js\n(import .*?)```", guide, re.DOTALL)[0]
+    with browser.new_context() as context:
+        page, said = context.new_page(), list[str]()
+        page.route(
+            "**/page/main.js", lambda it: it.fulfill(body=main, content_type="text/javascript")
+        )
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(server.url)
+        greeting = ' chat.message {"text":"Good morning"}'
+        wait_until(page, lambda: any(it.endswith(greeting) for it in said))
+    assert "open" in said
 
 
 # --- Faults that are planted make these scenarios fail --------------------------

@@ -16,6 +16,9 @@ from client.pages import Pages
 MAX_UNSENT = 1000
 """Own messages of a room that may wait to be acknowledged."""
 
+MAX_PAGE = 100
+"""Messages of one page of history."""
+
 MAX_SIGNALS = 100
 """Received signals that may wait for a reader. The oldest are dropped."""
 
@@ -125,7 +128,12 @@ class Room:
             await self._signals_changed.wait()
 
     async def history(self, before: int | None = None, limit: int = 100) -> Page:
-        """A page of messages before an offset, or of the newest ones. At most 100."""
+        """A page of messages before an offset, or of the newest ones: at most 100.
+
+        Raises ServerError, Evicted and ConnectionEnded, and ValueError for another limit.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise ValueError(f"limit must be 1 to {MAX_PAGE}, not {limit}")
         return await self.pages.get(before, limit)
 
     async def leave(self) -> None:

@@ -5,7 +5,16 @@ import { defineConfig } from "vitest/config";
 const SERVER = "http://127.0.0.1:8000";
 
 /** How the paths begin that the application answers; Vite serves all others. Add your own. */
-const PATHS = ["/ws", "/auth", "/api", "/healthz", "/readyz", "/docs", "/openapi.json", "/asyncapi"];
+const PATHS = [
+  "/ws",
+  "/auth",
+  "/api",
+  "/healthz",
+  "/readyz",
+  "/docs",
+  "/openapi.json",
+  "/asyncapi",
+];
 
 // The Host header stays that of the page (no changeOrigin). So the application takes the page
 // for one of its own, and still refuses the sockets of other pages.

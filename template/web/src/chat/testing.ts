@@ -9,7 +9,7 @@ export function message(
   text: string,
   changes: Partial<MessageEntry<Application>> = {},
 ): MessageEntry<Application> {
-  return {
+  const entry: object = {
     kind: "message",
     key: text,
     id: text,
@@ -24,6 +24,8 @@ export function message(
     reason: "",
     ...changes,
   };
+  // The application may have more events than this one.
+  return entry as MessageEntry<Application>;
 }
 
 export function notice(text: string): Entry<Application> {

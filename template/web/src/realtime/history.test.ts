@@ -177,6 +177,21 @@ it.each(["unavailable", "not_joined"])("the request ends with an error (%s)", as
   expect([room.isLoading, room.hasEarlier]).toEqual([false, true]);
 });
 
+it("nothing is sent any more to a room that the user was removed from", async () => {
+  const loaded = room.loadEarlier();
+  for (let number = 0; number < 20; number += 1) {
+    room.publish("chat.message", { text: `${number}` });
+  }
+  server.heard();
+  await vi.advanceTimersByTimeAsync(60);
+  server.says({ type: "left", room: "lobby", reason: "evicted" });
+  await loaded;
+  server.heard();
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(server.heard()).toEqual([]);
+  expect([room.isLoading, room.hasEarlier]).toEqual([false, false]);
+});
+
 it("at most 2,000 messages are kept, and 500 once nobody looks at them", () => {
   for (let first = 941; room.hasEarlier; first -= 50) {
     void room.loadEarlier();

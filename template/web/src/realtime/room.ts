@@ -299,11 +299,11 @@ export class RoomSession {
 
   /** The application removed the user from the room. */
   evicted(): void {
+    this.#become("evicted");
     this.#signals.clear();
     this.#earlier.end();
     this.#members.set([]);
     this.notice(EVICTED);
-    this.#become("evicted");
     this.#forbidden = EVICTED;
     this.#failIfForbidden();
   }

@@ -35,7 +35,7 @@ test("the header has the name of the application, the connection and the user", 
   expect(page.$("#trouble-text").textContent).toBe("");
 });
 
-test("nobody is named when the session has expired", async () => {
+test("an expired user is not named", async () => {
   client.becomes({ state: "expired" });
   await page.update();
   expect(page.texts("#user")).toEqual([""]);

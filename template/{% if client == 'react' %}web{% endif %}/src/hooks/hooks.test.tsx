@@ -3,6 +3,7 @@
 import { render, renderHook, screen } from "@testing-library/react";
 import { expect, test, vi } from "vitest";
 
+import { textOf } from "../chat/words.js";
 import type { Application } from "../events.js";
 import type { Client } from "../realtime/index.js";
 import type { ScriptedServer } from "../realtime/testing.js";
@@ -16,7 +17,7 @@ function Texts({ name }: { name: string }) {
   return (
     <ul>
       {entries.map((entry) => (
-        <li key={entry.key}>{entry.kind === "message" ? entry.data.text : entry.text}</li>
+        <li key={entry.key}>{entry.kind === "message" ? textOf(entry) : entry.text}</li>
       ))}
     </ul>
   );
