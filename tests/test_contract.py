@@ -82,7 +82,9 @@ def page(rendered: Rendered, tmp_path: Path) -> Path:
             target.write_text(path.read_text())
     (folder / "page.ts").write_text(PAGE)
     config = (ROOT / "npm" / "tsconfig.json").read_text()
-    (folder.parent / "tsconfig.json").write_text(config.replace("../template/web/src", "src"))
+    (folder.parent / "tsconfig.json").write_text(
+        config.replace("../template/web/src", "src/page.ts")
+    )
     return folder
 
 

@@ -5,6 +5,7 @@ import argparse
 from client.chat.app import Chat
 from client.chat.auth import add_arguments, start
 from client.credentials import socket_of
+from client.rooms import check_name
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         socket_of(arguments.url)
+        check_name(arguments.room)
     except ValueError as error:
         parser.error(str(error))
     Chat(start(arguments), room=arguments.room).run()

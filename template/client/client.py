@@ -99,13 +99,11 @@ class Client:
 
         Raises ServerError if the server refuses, and ValueError for a name that is none.
         """
-        rooms = self._connection.rooms
-        is_new = name not in rooms.all
-        room = rooms.enter(name, since)
+        room = self._connection.rooms.enter(name, since)
         try:
             await room.entered()
         except BaseException:
-            if is_new:
+            if not room.is_wanted:
                 await room.leave()
             raise
         return room

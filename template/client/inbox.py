@@ -12,7 +12,12 @@ class Inbox:
     """A bounded queue of messages, with the gaps between them and how it ends."""
 
     def __init__(self, size: int, on_space: Callable[[], None]) -> None:
-        """`on_space` is called when a full inbox is half empty again."""
+        """`on_space` is called when a full inbox is half empty again.
+
+        Raises ValueError for a size below 1.
+        """
+        if size < 1:
+            raise ValueError(f"inbox_size must be at least 1, not {size}")
         self._size = size
         self._on_space = on_space
         self._items: deque[Message | MessagesMissed] = deque()

@@ -103,6 +103,12 @@ class Pages:
         if before is None or all(message.offset < before for message in page.messages):
             request.answer.set_result(page)
 
+    def rejected(self, error: ClientError) -> None:
+        """The server can't answer the request."""
+        if self._request is not None and not self._request.answer.done():
+            self._request.answer.set_exception(error)
+            self._request.answer.exception()  # the caller may have been cancelled
+
     def reopen(self) -> None:
         """Pages can be had again."""
         self._error = None
@@ -110,6 +116,4 @@ class Pages:
     def fail(self, error: ClientError) -> None:
         """No page can be had any more."""
         self._error = error
-        if self._request is not None and not self._request.answer.done():
-            self._request.answer.set_exception(error)
-            self._request.answer.exception()  # the caller may have been cancelled
+        self.rejected(error)

@@ -16,6 +16,9 @@ from client.pages import Pages
 MAX_UNSENT = 1000
 """Own messages of a room that may wait to be acknowledged."""
 
+MAX_PAGE = 100
+"""Messages of one page of history."""
+
 MAX_SIGNALS = 100
 """Received signals that may wait for a reader. The oldest are dropped."""
 
@@ -58,6 +61,9 @@ class Room:
         self._signals_changed = Changes()
         self._error: ClientError | None = None
         """Why this client is not in the room, and nothing can be published."""
+        self._waiting = 0
+        """How many tasks wait until this client is inside."""
+        self._was_entered = False
         self.on_leave: Callable[[], None] = lambda: None
 
     # --- What an application does ---------------------------------------------------
@@ -125,7 +131,12 @@ class Room:
             await self._signals_changed.wait()
 
     async def history(self, before: int | None = None, limit: int = 100) -> Page:
-        """A page of messages before an offset, or of the newest ones. At most 100."""
+        """A page of messages before an offset, or of the newest ones: at most 100.
+
+        Raises ServerError, Evicted and ConnectionEnded, and ValueError for another limit.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise ValueError(f"limit must be 1 to {MAX_PAGE}, not {limit}")
         return await self.pages.get(before, limit)
 
     async def leave(self) -> None:
@@ -143,10 +154,20 @@ class Room:
 
     async def entered(self) -> None:
         """Wait until this client is inside. Raises why it can't be."""
-        while not self.is_inside:
-            if self._error is not None:
-                raise self._error
-            await self.changes.wait()
+        self._waiting += 1
+        try:
+            while not self.is_inside:
+                if self._error is not None:
+                    raise self._error
+                await self.changes.wait()
+        finally:
+            self._waiting -= 1
+        self._was_entered = True
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has entered it, or waits for that."""
+        return self._was_entered or self._waiting > 0
 
     def enter_again(self) -> None:
         self._error = None

@@ -74,10 +74,7 @@ class Rooms:
 
     def enter(self, name: str, since: Position | None) -> Room:
         """The room of this name. Raises ValueError for a name that no room can have."""
-        if not ROOM_NAME.fullmatch(name):
-            raise ValueError(
-                f"{name!r} is not the name of a room: 1 to 64 letters, digits and any of _.:-"
-            )
+        check_name(name)
         self.raise_end()
         room = self._rooms.get(name)
         if room is None:
@@ -162,6 +159,8 @@ class Rooms:
             logger.exception("the server sent a message that can't be read")
             if room is not None and frame.get("type") == "message":
                 room.membership.unreadable()
+            elif room is not None and frame.get("type") == "history":
+                room.pages.rejected(ServerError("invalid", "the page can't be read"))
         if room is not None:
             room.changes.tell()
         self.wake.set()
@@ -225,6 +224,8 @@ class Rooms:
             self._not_let_in(room, error)
         elif room is not None and room.pages.is_waiting and error.code == "unavailable":
             room.pages.postpone(backoff(0))
+        elif room is not None and room.pages.is_waiting:
+            room.pages.rejected(error)
         else:
             logger.warning("the server did not carry out a message: %s", error)
 
@@ -262,3 +263,11 @@ class Rooms:
             room.membership.refused(max(seconds, 0.001))
             loop = asyncio.get_running_loop()
             loop.call_later(seconds + 0.01, self.wake.set)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a name that no room can have."""
+    if not ROOM_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is not the name of a room: 1 to 64 letters, digits and any of _.:-"
+        )

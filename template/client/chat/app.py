@@ -44,3 +44,11 @@ class Chat(App[None]):
         while (identity := await self._start(self)) is not None:
             await self.push_screen_wait(ChatScreen(identity.url, identity.credentials, self._room))
         self.exit()
+
+    async def on_app_blur(self) -> None:
+        if isinstance(self.screen, ChatScreen):
+            await self.screen.look_away()
+
+    async def on_app_focus(self) -> None:
+        if isinstance(self.screen, ChatScreen):
+            await self.screen.look_back()

@@ -33,27 +33,31 @@ class Conversation:
         self.unread = 0
         self.is_shown = False
         """Whether the user looks at it."""
+        self.is_over = False
+        """Whether the user was removed from the room, or may not enter it."""
         self.room: Room | None = None
         self._client = client
         self._on_change = on_change
 
     async def run(self) -> None:
-        """Be in the room until it is left."""
+        """Be in the room until it is left, or until the server puts an end to it."""
+        self.is_over = False
         try:
             self.room = await self._client.join(self.name)
+        except ClientError as error:
+            end = reason_of(error)
+        else:
             async with asyncio.TaskGroup() as tasks:
                 hearing = tasks.create_task(self._hear(self.room))
-                await self._read(self.room)
+                end = await self._read(self.room)
                 hearing.cancel()
-        except Evicted:
-            await self.log.notice(EVICTED)
-        except ServerError as error:
-            await self.log.notice(visible(sentence(error.detail)))
-        except ConnectionEnded:
-            pass  # the screen says so
+        if end:
+            await self.log.notice(end)
+        self.is_over = True
         self._on_change()
 
-    async def _read(self, room: Room) -> None:
+    async def _read(self, room: Room) -> str:
+        """Read until nothing more comes. Returns why, in words."""
         while True:
             try:
                 async for message in room:
@@ -61,8 +65,10 @@ class Conversation:
                     self._on_change()
             except MessagesMissed:
                 await self.log.notice(MISSED)
+            except ClientError as error:
+                return reason_of(error)
             else:
-                return
+                return ""
 
     async def _show(self, message: Message) -> None:
         self.typing.stopped(message.sender)
@@ -96,7 +102,7 @@ class Conversation:
     async def send(self, unsent: Unsent) -> None:
         """Send a message, or send it again: under the same id, it can't arrive twice."""
         try:
-            room = self.room or await self._client.join(self.name)
+            room = await self._client.join(self.name)
             await room.publish(ChatMessage(text=unsent.text), id=unsent.key)
         except ServerError as error:
             unsent.fail(sentence(error.detail))
@@ -118,3 +124,16 @@ class Conversation:
             self.log.is_loading = False
         else:
             await self.log.add_earlier(page.messages, is_complete=page.is_complete)
+
+
+def reason_of(error: ClientError) -> str:
+    """Why the user is not in a room. "" if the whole connection has ended: the screen says so."""
+    match error:
+        case Evicted():
+            return EVICTED
+        case ServerError():
+            return visible(sentence(error.detail))
+        case ConnectionEnded():
+            return ""
+        case _:
+            return visible(str(error))

@@ -17,7 +17,7 @@ from client.chat.words import connection_words, typing_words
 from client.client import Client, connect
 from client.connection import State
 from client.credentials import Credentials
-from client.rooms import OWN_ROOM, ROOM_NAME
+from client.rooms import check_name
 
 MAX_TEXT = 4096
 """Characters of a message, as `app/events.py` says."""
@@ -127,6 +127,17 @@ class ChatScreen(Screen[None]):
         await self._enter(event.item.name or "")
         self.query_one("#text").focus()
 
+    async def look_away(self) -> None:
+        """The user looks at another window."""
+        if self._current is not None:
+            await self._current.look_away()
+
+    async def look_back(self) -> None:
+        """The user looks at this window again."""
+        if self._current is not None:
+            await self._current.look()
+            self._show()
+
     # --- What the user does ---------------------------------------------------------
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -135,10 +146,13 @@ class ChatScreen(Screen[None]):
             return
         if event.input.id == "text":
             event.input.value = ""
+            self._begin_again(self._current)
             self.run_worker(self._current.say(text))
             return
-        if not is_room_name(text):
-            self.notify("A room's name has letters, digits and . _ : - only.", severity="error")
+        try:
+            check_name(text)
+        except ValueError as error:
+            self.notify(visible(str(error)), severity="error", markup=False)
             return
         event.input.value = ""
         await self._enter(text)
@@ -151,7 +165,13 @@ class ChatScreen(Screen[None]):
     def on_unsent_retry(self, event: Unsent.Retry) -> None:
         for conversation in self._conversations.values():
             if event.unsent in conversation.log.query(Unsent):
+                self._begin_again(conversation)
                 self.run_worker(conversation.send(event.unsent))
+
+    def _begin_again(self, conversation: Conversation) -> None:
+        """Enter a room again before the user speaks there, if that is necessary."""
+        if conversation.is_over:
+            self.run_worker(conversation.run())
 
     def on_log_reached_top(self, event: Log.ReachedTop) -> None:
         for conversation in self._conversations.values():
@@ -184,8 +204,8 @@ class ChatScreen(Screen[None]):
     # --- What the user sees ---------------------------------------------------------
 
     def _show(self) -> None:
-        if self._client is None or not self.is_mounted:
-            return
+        if self._client is None or not self.query("#connection"):
+            return  # not yet, or not any more
         status = self._client.status
         name = visible(self._client.user.name) if status.state is State.OPEN else ""
         label = self.query_one("#connection", Label)
@@ -214,8 +234,3 @@ class ChatScreen(Screen[None]):
         else:
             words = "\n".join(sorted(visible(it.name) for it in members.values()))
         self.query_one("#members", Label).update(words)
-
-
-def is_room_name(name: str) -> bool:
-    """Whether a room of people can have this name."""
-    return name != OWN_ROOM and ROOM_NAME.fullmatch(name) is not None

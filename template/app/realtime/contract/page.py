@@ -138,7 +138,7 @@ def message(document: JSON, key: str) -> Markup:
     parts = [
         element("h3", code(found["title"]), id=f"message-{key}"),
         paragraphs(found["description"]),
-        shape(schema, found["title"]),
+        shape(schema, key),
     ]
     answers = document["operations"][key].get("reply", {}).get("messages", [])
     if answers:

@@ -136,7 +136,7 @@ class Types:
             lines.append(doc(field.get("description"), inner) + fitted(inner + key, types))
         if schema.get("additionalProperties"):
             lines.append(f"{inner}[key: string]: unknown;")
-        return "\n".join([*lines, f"{indent}}}"])
+        return "\n".join([*lines, indent + "}"])
 
 
 def application(messages: Messages, schemas: Schemas, types: Types) -> str:
@@ -147,13 +147,14 @@ def application(messages: Messages, schemas: Schemas, types: Types) -> str:
 
     def call(it: CallMessages) -> str:
         results = [
-            f"{{ event: {literal(name)}; data: {model} }}"
+            "{ event: " + literal(name) + f"; data: {model} " + "}"
             for name, model in listed(it.results, "received").items()
         ]
         if it.may_be_empty:
             results.append("null")
         data = types.name(schemas.name(it.event, "sent"))
-        return f"{{\n      data: {data};\n{fitted('      result:', results)}\n    }}"
+        lines = ["{", f"      data: {data};", fitted("      result:", results), "    }"]
+        return "\n".join(lines)
 
     answers = "What the application answers: the data of a call, and the event that is its result."
     groups = [
@@ -164,7 +165,7 @@ def application(messages: Messages, schemas: Schemas, types: Types) -> str:
         ("calls", answers, {it.event.__event__: call(it) for it in messages.calls}),
     ]
     lines = [
-        f"{doc('Every event and call of the application, by name.')}export interface Application {{"
+        doc("Every event and call of the application, by name.") + "export interface Application {"
     ]
     for name, description, members in groups:
         lines.append(f"{doc(description, '  ')}  {name}: {named(members)};")

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
-from typing_extensions import TypedDict
 
 from app.realtime import Call, Event, Signal, handles
 from app.realtime.contract.messages import Messages
@@ -66,10 +65,6 @@ class Extra(BaseModel):
     known: int
 
 
-class Hints(TypedDict, total=False):
-    hint: str
-
-
 class Renamed(BaseModel):
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -112,7 +107,6 @@ class Everything(Event, event="every.thing", from_clients=True):
     tree: Tree
     page: Page[Point]
     extra: Extra
-    hints: Hints
     renamed: Renamed
     record: Record
     long: Literal[

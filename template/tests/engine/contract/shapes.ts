@@ -38,7 +38,6 @@ export interface Everything {
   tree: Tree;
   page: Page_Point;
   extra: Extra;
-  hints: Hints;
   renamed: Renamed;
   record: Record_;
   long:
@@ -74,7 +73,6 @@ export interface EverythingInput {
   tree: TreeInput;
   page: Page_PointInput;
   extra: Extra;
-  hints: Hints;
   renamed: Renamed;
   record: RecordInput;
   long:
@@ -90,10 +88,6 @@ export interface Extra {
 
 /** No place is left. */
 export type Full = Record<string, never>;
-
-export interface Hints {
-  hint?: string;
-}
 
 export interface Moved {
   to: Point;

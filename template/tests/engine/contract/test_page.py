@@ -74,6 +74,8 @@ def test_every_link_leads_to_one_place() -> None:
     for key in DOCUMENT["components"]["messages"]:
         assert f"message-{key}" in targets
     assert not reader.open
+    labels = reader.values("aria-label")
+    assert len(labels) == len(set(labels))
 
 
 def test_hostile_text_stays_text() -> None:

@@ -24,14 +24,14 @@ describe("the handshake", () => {
       return stop;
     });
     const handshake = {
-      protocols: ["bearer.token"],
-      query: { ticket: "a&b" },
+      protocols: ["key.1"],
+      query: { key: "a&b" },
       firstFrame: { type: "auth", token: "t" },
       whileOpen,
     };
     await connecting({}, { ...credentials, handshake: () => Promise.resolve(handshake) });
-    expect(server.socket.url).toBe("ws://server.test/ws?ticket=a%26b");
-    expect(server.socket.protocols).toEqual(["realtime.v1", "bearer.token"]);
+    expect(server.socket.url).toBe("ws://server.test/ws?key=a%26b");
+    expect(server.socket.protocols).toEqual(["realtime.v1", "key.1"]);
     server.socket.onopen?.();
     expect(server.frames()).toEqual([{ type: "auth", token: "t" }]);
     expect(whileOpen).not.toHaveBeenCalled();
@@ -145,10 +145,10 @@ describe("a close code", () => {
     server.accept();
     server.close(4401, "expired");
     await vi.advanceTimersByTimeAsync(500);
-    server.close(4401, "the login has ended");
+    server.close(4401, "the session was ended");
     await settle();
     expect(client.status.state).toBe("expired");
-    expect(expired).toHaveBeenCalledExactlyOnceWith("the login has ended");
+    expect(expired).toHaveBeenCalledExactlyOnceWith("the session was ended");
     expect(server.connections).toBe(2);
   });
 

@@ -20,4 +20,9 @@ import { RoomPage } from "./room-page.js";
 export class ChatPage {
   protected readonly chat = inject(Chat);
   protected readonly document = inject(DOCUMENT);
+
+  constructor() {
+    // The address may have changed while nobody was there to see the chat.
+    this.chat.showAddressed();
+  }
 }

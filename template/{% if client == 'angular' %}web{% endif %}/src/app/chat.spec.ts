@@ -28,6 +28,13 @@ test("the page enters the room that its address names", async () => {
   expect(page.$<HTMLLabelElement>("#composer label").textContent).toBe("Message side");
 });
 
+test("an address that changed while the chat was not there is shown when it is again", async () => {
+  page.fixture.destroy();
+  history.replaceState(null, "", "#side");
+  page = await Shown.create(ChatPage);
+  expect(page.texts("#room-title")).toEqual(["side"]);
+});
+
 test("an address that names no room is explained", async () => {
   await goTo("#no%20room");
   expect(page.texts(".notice")[0]).toContain("There is no room “no room”.");

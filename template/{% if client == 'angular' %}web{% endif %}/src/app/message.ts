@@ -13,21 +13,23 @@ import { TITLE } from "./document.js";
     class: "message",
     "[class.own]": "entry().own",
     "[class.application]": "entry().sender === null",
-    "[class.follows]": "row().follows",
+    "[class.follows]": "follows()",
     "[attr.data-id]": "entry().id",
     "[attr.data-state]": "entry().state",
     "[attr.data-sender]": "entry().sender?.id ?? ''",
-    "[attr.data-hue]": "row().hue",
+    "[attr.data-hue]": "hue()",
   },
   templateUrl: "./message.html",
 })
 export class Message {
   readonly #room = inject(Chat).room();
   protected readonly title = inject(TITLE);
-  readonly row = input.required<MessageRow>();
+  // Not the row itself: it is new with each message, and then all messages would be checked.
+  readonly entry = input.required<MessageRow["entry"]>();
+  readonly follows = input.required<boolean>();
+  readonly hue = input.required<number | null>();
   /** One of its buttons was pressed, and is gone now. */
   readonly done = output();
-  protected readonly entry = computed(() => this.row().entry);
   /** The pieces of its text, or null for an event that this page can't show as a text. */
   protected readonly parts = computed(() => {
     const text = textOf(this.entry());

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 
-import { fireEvent, render, screen, within } from "@testing-library/react";
+import { act, fireEvent, render, screen, within } from "@testing-library/react";
 import { expect, test, vi } from "vitest";
 
 import { bob, message, notice } from "../chat/testing.js";
@@ -102,6 +102,17 @@ test("days, notices and the first unread message are marked", () => {
   expect(byId("empty").hidden).toBe(true);
   const items = [...byId("messages").children].map(({ className }) => className);
   expect(items).toEqual(["day", "message", "notice", "unread", "message"]);
+});
+
+test("today becomes yesterday", () => {
+  vi.useFakeTimers({ now: new Date(2026, 0, 31, 12) });
+  open([message("one", { sentAt: new Date() })]);
+  screen.getByText("Today");
+  act(() => {
+    vi.advanceTimersByTime(24 * 60 * 60_000);
+  });
+  screen.getByText("Yesterday");
+  vi.useRealTimers();
 });
 
 test("a screen reader hears what is new, and not what is past", () => {

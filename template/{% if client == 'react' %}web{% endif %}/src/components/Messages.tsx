@@ -3,6 +3,7 @@ import { memo, useMemo } from "react";
 import { rows, type Row } from "../chat/rows.js";
 import type { RoomView } from "../hooks/index.js";
 import { MessageItem, type MessageActions } from "./MessageItem.js";
+import { useNow } from "./useNow.js";
 
 interface Props {
   room: RoomView;
@@ -14,7 +15,12 @@ interface Props {
 /** The entries of a room, with separators between them. */
 export const Messages = memo(function Messages({ room, unreadFrom, onDone }: Props) {
   const { entries, retry, discard } = room;
-  const all = useMemo(() => rows(entries, { unreadFrom, now: new Date() }), [entries, unreadFrom]);
+  // Today becomes yesterday at midnight.
+  const minute = useNow(60_000);
+  const all = useMemo(
+    () => rows(entries, { unreadFrom, now: new Date(minute) }),
+    [entries, unreadFrom, minute],
+  );
   const actions = useMemo(
     () => ({
       retry: (key: string) => {

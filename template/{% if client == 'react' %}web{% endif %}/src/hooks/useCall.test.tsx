@@ -80,6 +80,7 @@ test("the answer to an earlier call is dropped, and a component that is gone ask
     hook.current.call({ number: 2 }).catch((error: unknown) => failed.push(error));
   });
   expect(failed).toHaveLength(1);
+  expect(hook.current).toMatchObject({ isPending: true, error: undefined });
   const calls = server.heard();
   const result = { event: "doubled", data: { number: 4 } };
   await happens(() => {

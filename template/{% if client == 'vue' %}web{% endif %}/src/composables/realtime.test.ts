@@ -58,7 +58,9 @@ describe("useRoom", () => {
   it("follows the log of a room", async () => {
     await connect();
     const { made } = compose(plugin, () => useRoom("lobby"));
+    expect(texts(made.entries.value)).toEqual([]);
     await settle();
+    expect(made.state.value).toBe("joining");
     server.joined(1);
     server.message(1, "one");
     await settle();
@@ -90,6 +92,7 @@ describe("useRoom", () => {
     server.joined(0);
     name.value = "garden";
     expect(made.room.value.name).toBe("garden");
+    expect(made.entries.value).toEqual([]);
     await settle();
     expect([...client.rooms.keys()]).toEqual(["garden"]);
     server.joined(0, { room: "garden" });
@@ -135,6 +138,7 @@ describe("usePresence", () => {
   it("says who is in a room", async () => {
     await connect();
     const { made } = compose(plugin, () => usePresence("lobby"));
+    expect(made.memberCount.value).toBe(0);
     await settle();
     server.joined(0);
     await settle();

@@ -96,8 +96,7 @@ export function useCall<N extends keyof Calls>(event: N) {
     isPending.value = true;
     error.value = undefined;
     try {
-      const answer = await client.call(event, data, { signal });
-      if (!signal.aborted) result.value = answer;
+      result.value = await client.call(event, data, { signal });
     } catch (problem) {
       if (!signal.aborted) error.value = problem;
     } finally {

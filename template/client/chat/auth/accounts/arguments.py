@@ -12,7 +12,11 @@ PASSWORD = "CHAT_PASSWORD"  # noqa: S105
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add `--user`."""
-    parser.add_argument("--user", default="", help=f"name to log in as; {PASSWORD} is the password")
+    parser.add_argument(
+        "--user",
+        default="",
+        help=f"user name; the password is that in {PASSWORD}, or is asked for",
+    )
 
 
 def start(arguments: Namespace) -> Start:

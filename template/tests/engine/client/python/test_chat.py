@@ -1,11 +1,15 @@
 """The chat in the terminal."""
 
 import asyncio
+import re
 from datetime import date
+from typing import Any
 
 import pytest
 
 pytest.importorskip("client.chat.app", reason="there is no chat", exc_type=ImportError)
+
+from textual.events import AppBlur, AppFocus
 
 from app.events import ChatMessage
 from client import State, Status, connect
@@ -15,7 +19,8 @@ from client.chat.words import connection_words, day_words, typing_words
 from tests.engine.client.python.presented import user
 from tests.engine.client.python.scripted import USER, NoCredentials, Peer, message, scripted
 from tests.engine.client.python.terminal import terminal
-from tests.support.server import AppServer, StartServer
+from tests.support.auth import sign_in
+from tests.support.server import PROJECT, AppServer, StartServer
 
 HOSTILE = "[bold red]no markup[/] \x1b[31mno color\x1b]0;no title\x07 \u202eno turn"
 
@@ -59,6 +64,40 @@ async def test_other_rooms_have_a_count_of_new_messages(server: AppServer, room:
         assert "first" not in "".join(one.rows[:place])
         await one.pilot.press("ctrl+l")
         await one.until(lambda: one.rooms == [f"{room}.2"])
+
+
+async def test_what_comes_while_the_user_looks_elsewhere_is_marked(
+    server: AppServer, room: str
+) -> None:
+    url = f"{server.ws_url}/ws"
+    ada, bob = await user(server.url, "Ada"), await user(server.url, "Bob")
+    async with terminal(url, ada, room) as one, connect(url, bob) as two:
+        entered = await two.join(room)
+        await one.until(lambda: entered.count == 2)
+        one.chat.post_message(AppBlur())
+        await one.pilot.pause()
+        await entered.publish(ChatMessage(text="are you there?"))
+        await one.until(lambda: one.rooms == [f"{room} (1)"])
+        one.chat.post_message(AppFocus())
+        await one.until(lambda: one.rooms == [room])
+        assert "New messages" in one.rows
+
+
+async def test_the_example_of_the_guide_runs(
+    server: AppServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await sign_in(server.url, "ada")
+    guide = (PROJECT / "docs" / "client" / "python.md").read_text()
+    [code] = re.findall(r"```python\n(import asyncio.*?)asyncio\.run\(main\(\)\)", guide, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("ws://127.0.0.1:8000", server.ws_url), names)  # noqa: S102
+    example = asyncio.create_task(names["main"]())
+    shown = ""
+    async with asyncio.timeout(10):
+        while "text='hello'" not in shown:
+            await asyncio.sleep(0.02)
+            shown += capsys.readouterr().out
+    example.cancel()
 
 
 async def test_a_message_waits_for_a_server_that_restarts(
@@ -133,6 +172,34 @@ async def test_a_refused_message_can_be_sent_again_or_discarded() -> None:
         first.focus()
         await one.pilot.press("r")
         await one.shows("one")
+        await one.until(lambda: not one.unsent)
+
+
+async def test_who_was_removed_from_a_room_can_come_back() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.expect("join")
+        await peer.joined()
+        await peer.message(1)
+        await peer.expect("signal")
+        await peer.send("left", room="r", reason="evicted")
+        await peer.expect("join")
+        await peer.send("error", code="forbidden", detail="you may not join here", room="r")
+        await peer.expect("join")
+        await peer.joined(offset=1, recovered=True)
+        frame = await peer.expect("publish", data={"text": "hello"})
+        await peer.message(2, frame["id"], sender=USER, text="hello")
+
+    async with scripted(script) as url, terminal(url, NoCredentials(), "r") as one:
+        await one.shows("Bob")
+        await one.pilot.press("h")
+        await one.shows("You were removed from this room.")
+        await one.say("hello")
+        await one.until(lambda: "Not sent: You may not join here." in "".join(one.unsent))
+        [unsent] = one.chat.screen.query(Unsent)
+        unsent.focus()
+        await one.pilot.press("r")
+        await one.shows("hello")
         await one.until(lambda: not one.unsent)
 
 

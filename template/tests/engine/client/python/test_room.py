@@ -260,6 +260,25 @@ async def test_a_room_that_may_not_be_entered_raises_why(code: str) -> None:
         await client.join("r")
 
 
+async def test_a_join_that_is_cancelled_leaves_those_who_wait_too() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.expect("join", room="r")
+        await peer.expect("join", room="other")
+        await peer.joined()
+        await peer.expect("leave", room="other")
+
+    async with talking(script) as client:
+        patient = asyncio.create_task(client.join("r"))
+        for name in ("r", "other"):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.join(name), 0.05)
+            if name == "r":
+                assert "r" in client.rooms
+        assert "other" not in client.rooms
+        await patient
+
+
 async def test_an_evicted_reader_is_told_and_may_come_back() -> None:
     async def script(peer: Peer) -> None:
         await enter(peer)
@@ -366,3 +385,63 @@ async def test_another_guest_s_own_room_is_another_room() -> None:
         with pytest.raises(MessagesMissed):
             await anext(room)
         assert await ids(room, 1) == ["b"]
+
+
+async def test_a_page_that_cannot_be_had_raises_why() -> None:
+    async def script(peer: Peer) -> None:
+        await enter(peer)
+        await peer.expect("history", limit=7)
+        await peer.send("error", code="invalid", detail="before: too small", room="r")
+        await peer.expect("history")
+        await peer.send("history", room="r", epoch="e", messages=[{}], complete=True)
+        await peer.expect("history")
+        await peer.send("error", code="unavailable", detail="try again", room="r")
+        await peer.expect("history", before=5)
+        await peer.send("history", room="r", epoch="e", messages=[message(7)], complete=True)
+        await peer.send("history", room="r", epoch="e", messages=[message(4)], complete=False)
+
+    async with talking(script) as client:
+        room = await client.join("r")
+        for reason in ("before: too small", "can't be read"):
+            with pytest.raises(ServerError, match=reason):
+                await room.history(limit=7)
+        page = await room.history(before=5)
+        assert [it.offset for it in page.messages] == [4]
+        for limit in (0, 101):
+            with pytest.raises(ValueError, match="limit must be 1 to 100"):
+                await room.history(limit=limit)
+
+
+async def test_a_cancelled_request_does_not_answer_the_next_one() -> None:
+    async def script(peer: Peer) -> None:
+        await enter(peer)
+        await peer.expect("history", before=9)
+        await peer.send("signal", room="r", event="chat.typing", data={}, sender=OTHER)
+        await asyncio.sleep(0.05)
+        await peer.send("history", room="r", epoch="e", messages=[message(2)], complete=False)
+        await peer.expect("history", before=5)
+        await peer.send("history", room="r", epoch="e", messages=[message(4)], complete=False)
+
+    async with talking(script) as client:
+        room = await client.join("r")
+        abandoned = asyncio.create_task(room.history(before=9))
+        await anext(room.signals())
+        abandoned.cancel()
+        assert [it.offset for it in (await room.history(before=5)).messages] == [4]
+
+
+async def test_no_more_than_so_many_own_messages_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.room.MAX_UNSENT", 2)
+
+    async def script(peer: Peer) -> None:
+        await enter(peer)
+        for number in range(5):
+            await peer.expect("publish", id=str(number))
+            assert client.unsent <= 2
+            await peer.message(number + 1, str(number), sender=USER)
+
+    async with talking(script) as client:
+        room = await client.join("r")
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(5):
+                tasks.create_task(room.publish(ChatMessage(text="x"), id=str(number)))
