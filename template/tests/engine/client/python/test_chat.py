@@ -11,7 +11,6 @@ pytest.importorskip("client.chat.app", reason="there is no chat", exc_type=Impor
 
 from textual.events import AppBlur, AppFocus
 
-from app.events import ChatMessage
 from client import State, Status, connect
 from client.chat.log import Unsent
 from client.chat.text import visible
@@ -19,6 +18,7 @@ from client.chat.words import connection_words, day_words, typing_words
 from tests.engine.client.python.presented import user
 from tests.engine.client.python.scripted import USER, NoCredentials, Peer, message, scripted
 from tests.engine.client.python.terminal import terminal
+from tests.engine.example.events import ChatMessage
 from tests.support.auth import sign_in
 from tests.support.server import PROJECT, AppServer, StartServer
 
