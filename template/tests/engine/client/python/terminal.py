@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
-from textual.widgets import Input, Label, ListItem
+from textual.widgets import ContentSwitcher, Input, Label, ListItem
 
 from client import Credentials
 from client.chat.app import Chat, Identity
@@ -76,4 +76,6 @@ async def terminal(url: str, credentials: Credentials, room: str) -> AsyncIterat
     async with chat.run_test(size=(100, 30)) as pilot:
         opened = Terminal(chat, pilot)
         await opened.until(lambda: bool(chat.screen.query("#connection")))
+        logs = chat.screen.query_one("#logs", ContentSwitcher)
+        await opened.until(lambda: logs.current is not None)  # it shows the room
         yield opened
