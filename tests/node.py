@@ -41,8 +41,9 @@ def tool(name: str, *arguments: str | Path, cwd: Path = ROOT) -> subprocess.Comp
 
 
 def environment() -> dict[str, str]:
-    """That of this process, in which `node` is ours."""
-    return {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"}
+    """That of this process, in which `node` is ours, and trusts whom this machine trusts."""
+    path = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
+    return {"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path}
 
 
 def install() -> None:
