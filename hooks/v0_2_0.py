@@ -104,7 +104,7 @@ MOVED = {
     ("app.broker.memory", "QUEUE_SIZE"): f"{REALTIME}.broker.base",
     ("app.broker.redis", "QUEUE_SIZE"): f"{REALTIME}.broker.base",
     ("app.broker.redis", "POSITION_SECONDS"): f"{REALTIME}.broker.redis.names",
-    ("app.broker.redis", "describe"): f"{REALTIME}.broker.redis.errors",
+    ("app.broker.redis", "describe"): f"{REALTIME}.broker.outage",
     ("app.broker.redis_pipeline", "Outage"): f"{REALTIME}.broker.redis.errors",
     **{
         ("app.broker.redis", name): f"{REALTIME}.broker.redis.subscriptions"

@@ -100,6 +100,9 @@ SEVERAL_ANSWERS = {
     "README.md",
     "docs/recipes.md",
     "pyproject.toml",
+    # Each page has one of its own, and it is short.
+    "web/index.html",
+    "web/src/components/auth/index.ts",
 }
 """Files in which several answers make a difference."""
 

@@ -19,7 +19,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-TRY_AGAIN = re.compile(r"^const TRY_AGAIN = /(.+)/;$", re.MULTILINE)
+TRY_AGAIN = re.compile(r"/(try again .+)/\.exec")
 CONSTANT = re.compile(r"^const (\w+) = ([\d_]+);", re.MULTILINE)
 IMPORTS = {
     ".js": re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+["']([^"']+)["']""", re.MULTILINE),
@@ -166,7 +166,7 @@ async def test_page_reads_when_the_server_will_replay_again() -> None:
     while replays.reserve(asking, "room"):
         pass
     (error,) = socket.given
-    (pattern,) = TRY_AGAIN.findall((WEB / "realtime/rooms.js").read_text(encoding="utf-8"))
+    (pattern,) = TRY_AGAIN.findall((WEB / "realtime/protocol.js").read_text(encoding="utf-8"))
     found = re.search(pattern, error["detail"])
     assert error["code"] == "rate_limited"
     assert found is not None

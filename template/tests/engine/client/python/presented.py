@@ -2,7 +2,10 @@
 
 import json
 
+import httpx
+
 from client import Handshake
+from client.credentials import Unreachable
 from tests.support.auth import sign_in
 from tests.support.client import Credentials
 
@@ -14,7 +17,10 @@ class Presented:
         self._credentials = credentials
 
     async def handshake(self, server: str) -> Handshake:  # noqa: ARG002
-        query = await self._credentials.query()
+        try:
+            query = await self._credentials.query()
+        except httpx.TransportError as error:
+            raise Unreachable(str(error)) from None
         frame = self._credentials.first_frame
         return Handshake(
             headers=self._credentials.headers,
