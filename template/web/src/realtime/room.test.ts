@@ -1,56 +1,22 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Client, Room } from "./index.js";
-import { ADA, BOB, ScriptedServer, connecting, settle, texts, type Chat } from "./testing.js";
+import { describe, expect, it, vi } from "vitest";
+import {
+  JOIN,
+  client,
+  enter,
+  inLobby,
+  publish,
+  reconnect,
+  room,
+  server,
+  since,
+  state,
+} from "./lobby.testing.js";
+import { BOB, settle, texts } from "./testing.js";
 
 const MISSED = "The connection was interrupted. Messages may be missing here.";
 const EVICTED = "You were removed from this room.";
-const JOIN = { type: "join", room: "lobby" };
 
-let server: ScriptedServer;
-let client: Client<Chat>;
-let room: Room<Chat>;
-
-beforeEach(async () => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-  server = new ScriptedServer();
-  client = await connecting();
-  room = client.enter("lobby");
-  server.accept(ADA, 0);
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-  vi.unstubAllGlobals();
-});
-
-function since(offset: number): object {
-  return { ...JOIN, since: { epoch: "e1", offset } };
-}
-
-function publish(text: string): string {
-  return room.publish("chat.message", { text });
-}
-
-function state(index: number): string {
-  const entry = room.entries.at(index);
-  return entry?.kind === "message" ? `${entry.state} ${entry.reason}`.trim() : "none";
-}
-
-/** Lose the connection, and have another one. */
-async function reconnect(user = ADA): Promise<void> {
-  server.close(1006);
-  await vi.advanceTimersByTimeAsync(30_000);
-  server.accept(user, 0);
-}
-
-/** Enter an empty room. */
-function enter(): void {
-  expect(server.heard()).toEqual([JOIN]);
-  server.joined(0);
-  expect(room.state).toBe("inside");
-}
+inLobby();
 
 describe("a room", () => {
   it("shows the recent messages, then new ones", () => {
