@@ -180,12 +180,14 @@ async def test_a_message_in_the_replay_is_not_sent_again() -> None:
         await enter(peer, offset=1)
         await peer.message(1, "own", sender=USER)
         await peer.expect("signal")
+        signalled.set()
 
+    signalled = asyncio.Event()
     async with talking(lose, replay) as client:
         room = await client.join("r")
         assert await room.publish(ChatMessage(text="hello"), id="own") == Position("e", 1)
         await room.signal(ChatTyping())
-        await asyncio.sleep(0.05)
+        await signalled.wait()
 
 
 async def test_a_refused_message_raises_why() -> None:
@@ -341,7 +343,9 @@ async def test_signals_and_presence() -> None:
         await peer.send("presence", room="r", user=OTHER, event="join")
         await peer.message(1)
         await peer.expect("leave", room="r")
+        left.set()
 
+    left = asyncio.Event()
     async with talking(script) as client:
         room = await client.join("r")
         await anext(room)
@@ -353,7 +357,7 @@ async def test_signals_and_presence() -> None:
         assert found[-1].sender.id == f"u{MAX_SIGNALS + 9}"
         await room.leave()
         assert [it async for it in room] == []
-        await asyncio.sleep(0.05)
+        await left.wait()
 
 
 async def next_signals(room: Room, count: int) -> list[ReceivedSignal]:
